@@ -1,0 +1,10 @@
+//! The WebSocket protocol as pure state machines.
+#![forbid(unsafe_code)]
+
+mod close;
+mod deflate;
+mod error;
+pub mod handshake;
+
+pub use close::CloseCode;
+pub use error::{Error, LimitError, ProtocolError, UsageError};
