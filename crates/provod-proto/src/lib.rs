@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod close;
-mod deflate;
+pub mod deflate;
 mod error;
 pub mod handshake;
 

@@ -1,0 +1,173 @@
+use flate2::{Compress, Compression, FlushCompress};
+
+use super::pool::{Key, Pool};
+
+/// What a sync flush ends with, and RFC 7692 section 7.2.1 removes.
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// The least free room for one call of the compressor. A flush that ends exactly where the room
+/// ends is not seen to have ended and is asked for again, which costs one more empty block (5
+/// bytes, still right): ample room makes that rare.
+const MIN_ROOM: usize = 64;
+
+/// The most room reserved before it is known to be needed.
+const MAX_ROOM: usize = 16 * 1024;
+
+/// How hard to compress: 1 (fastest) to 9 (smallest).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Level(u8);
+
+impl Level {
+    /// Level 1: the fastest.
+    pub const FASTEST: Self = Self(1);
+
+    /// Level 9: the smallest output.
+    pub const SMALLEST: Self = Self(9);
+
+    /// A level from 1 to 9; `None` for any other number.
+    #[must_use]
+    pub const fn new(level: u8) -> Option<Self> {
+        if matches!(level, 1..=9) { Some(Self(level)) } else { None }
+    }
+
+    /// The level as a number, 1 to 9.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    pub(super) fn new_stream(self, window_bits: u8) -> Compress {
+        Compress::new_with_window_bits(Compression::new(self.0.into()), false, window_bits)
+    }
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Self::FASTEST
+    }
+}
+
+/// Compresses the messages of one direction of one connection (RFC 7692 section 7.2.1).
+///
+/// With context takeover it owns its state (some 370 KB at 15 window bits) from the first message
+/// on; without, it borrows one from the pool for each message.
+#[derive(Debug)]
+pub struct Compressor {
+    key: Key,
+    takeover: bool,
+    pool: Pool,
+    stream: Option<Box<Compress>>,
+    /// The stream holds a part of a message that has not ended.
+    begun: bool,
+}
+
+impl Compressor {
+    /// A compressor for the agreed parameters: the LZ77 window is `2^window_bits` bytes, and
+    /// `takeover` says whether a message may refer to the messages before it.
+    ///
+    /// # Panics
+    ///
+    /// When `window_bits` is not in 9..=15. Negotiation never agrees on another value: DEFLATE
+    /// libraries cannot compress with 8.
+    #[must_use]
+    pub fn new(window_bits: u8, takeover: bool, level: Level, pool: Pool) -> Self {
+        assert!(matches!(window_bits, 9..=15), "window bits {window_bits} were never agreed on");
+        Self { key: Key { window_bits, level }, takeover, pool, stream: None, begun: false }
+    }
+
+    /// Compresses the next piece of a message and appends the compressed bytes to `out`. `fin`
+    /// marks the last piece.
+    ///
+    /// The compressed message is all that was appended for it: it may be cut into frames anywhere,
+    /// and pieces need not match frames. A piece that is not the last is not flushed: it may add
+    /// nothing at all, and then no frame need be sent for it. The last piece always adds at least
+    /// one byte.
+    pub fn compress(&mut self, input: &[u8], fin: bool, out: &mut Vec<u8>) {
+        if input.is_empty() && !self.begun {
+            if fin {
+                // RFC 7692 section 7.2.3.6: the header of an empty stored block. Between messages
+                // the stream is at a byte border, so the compressor need not know of it.
+                out.push(0x00);
+            }
+            return;
+        }
+        let stream = self.stream.get_or_insert_with(|| self.pool.take_compressor(self.key));
+        self.begun = true;
+        if !fin {
+            run(stream, input, FlushCompress::None, out);
+            return;
+        }
+        run(stream, input, FlushCompress::Sync, out);
+        debug_assert!(out.ends_with(&TAIL), "a sync flush ends with an empty stored block");
+        out.truncate(out.len().saturating_sub(TAIL.len()));
+        self.begun = false;
+        if !self.takeover {
+            self.release();
+        }
+    }
+
+    /// Forgets the messages sent so far, so that the next one does not refer to them.
+    ///
+    /// For a message that is sent without this compressor's knowledge, such as a shared prepared
+    /// frame: afterwards the peer's window holds what ours does not. To be called between
+    /// messages; a message in progress is abandoned.
+    pub fn reset(&mut self) {
+        if self.begun {
+            self.stream = None;
+            self.begun = false;
+        }
+        self.release();
+    }
+
+    fn release(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.pool.give_compressor(self.key, stream);
+        }
+    }
+}
+
+impl Drop for Compressor {
+    fn drop(&mut self) {
+        // In the middle of a message the stream is dropped: what it holds is not known.
+        if !self.begun {
+            self.release();
+        }
+    }
+}
+
+/// Compresses one whole message that refers to nothing before it: the payload of a frame that is
+/// sent to many connections (RFC 7692 section 7.2.1).
+///
+/// Connections with context takeover may be sent it too, when their [`Compressor`] is
+/// [`reset`](Compressor::reset). `window_bits` must be the smallest that any receiver agreed to.
+///
+/// # Panics
+///
+/// When `window_bits` is not in 9..=15.
+#[must_use]
+pub fn compress_once(input: &[u8], window_bits: u8, level: Level, pool: &Pool) -> Vec<u8> {
+    let mut out = Vec::new();
+    Compressor::new(window_bits, false, level, pool.clone()).compress(input, true, &mut out);
+    // It is kept until the slowest receiver has it.
+    out.shrink_to_fit();
+    out
+}
+
+/// Runs until all of `input` is taken and all that `flush` asks for is in `out`.
+fn run(stream: &mut Compress, input: &[u8], flush: FlushCompress, out: &mut Vec<u8>) {
+    let mut rest = input;
+    loop {
+        out.reserve(rest.len().saturating_add(MIN_ROOM).min(MAX_ROOM));
+        let before = stream.total_in();
+        // `BufError` is the answer to a flush that was complete already.
+        if let Err(e) = stream.compress_vec(rest, out, flush) {
+            unreachable!("deflate fails only after its stream was finished, and none is: {e}");
+        }
+        let taken = usize::try_from(stream.total_in() - before).unwrap_or(usize::MAX);
+        rest = rest.get(taken..).unwrap_or_default();
+        // Room left over is zlib's sign that nothing waits inside.
+        if rest.is_empty() && out.len() < out.capacity() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,329 @@
+use std::fmt;
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::pool::Pool;
+use crate::ProtocolError;
+
+/// Every stream is inflated with the largest LZ77 window: it reads what any smaller one wrote.
+const WINDOW_BITS: u8 = 15;
+const WINDOW: usize = 1 << WINDOW_BITS;
+
+/// What bounds one step besides `max_out`: empty blocks take input and make no output.
+const MAX_INPUT: usize = 64 * 1024;
+
+/// A restart after BFINAL copies the window, for as little as two bytes of input.
+const MAX_RESTARTS: u32 = 16;
+
+/// What RFC 7692 section 7.2.2 appends to a message, and one more empty stored block. A whole
+/// message stands in front of a block after the first four bytes, so the added block leaves no
+/// trace; in a message that was cut off it turns into output, an error or a missing end.
+const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0xff, 0xff];
+
+/// The same with BFINAL in the added block: "the stream has ended" is then a proof that the message
+/// was whole. Without context takeover the stream is not needed any more.
+const FINAL_TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
+
+/// What one [`Inflater::step`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// How many bytes of the input were taken.
+    pub consumed: usize,
+    /// How many bytes were appended to the output.
+    pub produced: usize,
+    /// The step's bounds were reached: there may be more output even with no input left.
+    pub more: bool,
+}
+
+/// What one [`Inflater::finish_step`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finish {
+    /// The message has ended and all its output is out. Otherwise call again.
+    pub done: bool,
+    /// How many bytes were appended to the output.
+    pub produced: usize,
+}
+
+/// Inflates the messages of one direction of one connection (RFC 7692 section 7.2.2).
+///
+/// With context takeover it owns its state (some 75 KB) from the first message on; without, it
+/// borrows one from the pool for each message.
+///
+/// For each message: [`step`](Self::step) until all input is consumed, frame after frame, then
+/// [`finish_step`](Self::finish_step) until it is done. The first error is final: it is returned
+/// again by every later call.
+#[derive(Debug)]
+pub struct Inflater {
+    takeover: bool,
+    pool: Pool,
+    stream: Option<Box<Stream>>,
+    place: Place,
+}
+
+/// Where the stream stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Between messages.
+    Between,
+    /// In a message, in front of a block with no bit of it read: right after a block with BFINAL.
+    Fresh,
+    /// In a message, with all that the input gave already out.
+    Drained,
+    /// In a message, with output possibly waiting inside.
+    Pending,
+    /// An error was returned.
+    Failed,
+}
+
+impl Inflater {
+    /// An inflater; `takeover` says whether a message may refer to the messages before it.
+    #[must_use]
+    pub fn new(takeover: bool, pool: Pool) -> Self {
+        Self { takeover, pool, stream: None, place: Place::Between }
+    }
+
+    /// Inflates the next bytes of a message and appends at most `max_out` bytes to `out`, which
+    /// grows by what was produced and nothing else (amortised, as a `Vec` does).
+    ///
+    /// Input that was not consumed must be given again. While there is input, every call with
+    /// `max_out > 0` makes progress or fails; with `max_out == 0` nothing happens. To find out
+    /// whether a message is longer than a limit, allow it one byte more.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::InvalidDeflate`] when the input is not DEFLATE or refers back further than
+    /// the window goes. What was appended before is what came before the fault.
+    pub fn step(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        max_out: usize,
+    ) -> Result<Step, ProtocolError> {
+        let result = self.try_step(input, out, max_out);
+        self.note(result)
+    }
+
+    /// Ends the message: call it when all input of the message is consumed, until it is done. At
+    /// most `max_out` bytes are appended per call. A message of no bytes at all is taken as empty.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::InvalidDeflate`] when the message was cut off before its last block ended
+    /// (RFC 7692 section 7.2.1).
+    pub fn finish_step(
+        &mut self,
+        out: &mut Vec<u8>,
+        max_out: usize,
+    ) -> Result<Finish, ProtocolError> {
+        let result = self.try_finish_step(out, max_out);
+        self.note(result)
+    }
+
+    fn try_step(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        max_out: usize,
+    ) -> Result<Step, ProtocolError> {
+        if self.place == Place::Failed {
+            return Err(ProtocolError::InvalidDeflate);
+        }
+        let mut step = Step { consumed: 0, produced: 0, more: false };
+        let nothing_waits = self.place != Place::Pending;
+        if nothing_waits && (input.is_empty() || max_out == 0) {
+            return Ok(step);
+        }
+        let stream = self.stream.get_or_insert_with(|| self.pool.take_inflater());
+        let input = input.get(..MAX_INPUT).unwrap_or(input);
+        let mut restarts = 0;
+        loop {
+            let room = max_out - step.produced;
+            if room == 0 || restarts == MAX_RESTARTS {
+                step.more = true;
+                return Ok(step);
+            }
+            let rest = input.get(step.consumed..).unwrap_or_default();
+            let run = stream.run(rest, room)?;
+            out.extend_from_slice(stream.latest(run.produced));
+            step.consumed += run.consumed;
+            step.produced += run.produced;
+            match run.stop {
+                Stop::Room => self.place = Place::Pending,
+                Stop::Input => {
+                    // A run that leaves both input and room would never take the rest.
+                    if run.consumed < rest.len() {
+                        return Err(ProtocolError::InvalidDeflate);
+                    }
+                    self.place = Place::Drained;
+                    return Ok(step);
+                }
+                Stop::End => {
+                    stream.restart()?;
+                    restarts += 1;
+                    self.place = Place::Fresh;
+                    if step.consumed == input.len() {
+                        return Ok(step);
+                    }
+                }
+            }
+        }
+    }
+
+    fn try_finish_step(
+        &mut self,
+        out: &mut Vec<u8>,
+        max_out: usize,
+    ) -> Result<Finish, ProtocolError> {
+        let step = self.try_step(&[], out, max_out)?;
+        let produced = step.produced;
+        let stream = match (self.place, &mut self.stream) {
+            (Place::Pending, _) => return Ok(Finish { done: false, produced }),
+            (Place::Drained, Some(stream)) => stream,
+            // Section 7.2.3.4 asks a sender to add the header of an empty stored block after
+            // BFINAL. Some do not, and some send nothing at all for an empty message: there is no
+            // block that the tail could end.
+            _ => return Ok(self.end_message(produced)),
+        };
+        let (tail, end) = if self.takeover { (TAIL, Stop::Input) } else { (FINAL_TAIL, Stop::End) };
+        let run = stream.run(&tail, WINDOW)?;
+        if run != (Run { consumed: tail.len(), produced: 0, stop: end }) {
+            return Err(ProtocolError::InvalidDeflate);
+        }
+        Ok(self.end_message(produced))
+    }
+
+    fn end_message(&mut self, produced: usize) -> Finish {
+        self.place = Place::Between;
+        if !self.takeover {
+            self.release();
+        }
+        Finish { done: true, produced }
+    }
+
+    /// A failed stream is never used again, nor given to anybody else.
+    fn note<T>(&mut self, result: Result<T, ProtocolError>) -> Result<T, ProtocolError> {
+        if result.is_err() {
+            self.place = Place::Failed;
+            self.stream = None;
+        }
+        result
+    }
+
+    fn release(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.pool.give_inflater(stream);
+        }
+    }
+}
+
+impl Drop for Inflater {
+    fn drop(&mut self) {
+        if self.place == Place::Between {
+            self.release();
+        }
+    }
+}
+
+/// A DEFLATE decoder with its last 32 KiB of output in a ring.
+///
+/// It writes into the ring, from where the bytes go to the caller. That one copy buys two things
+/// which the decoder does not give: a bound on the output that does not depend on the capacity of
+/// the caller's buffer, with nothing zero-filled; and the window of a stream that has ended, which
+/// the blocks after BFINAL may refer to.
+pub(super) struct Stream {
+    decoder: Decompress,
+    ring: Box<[u8]>,
+    /// Where the next byte goes; less than `WINDOW`.
+    next: usize,
+    /// How many bytes of the ring are filled: `next` until it is full, then `WINDOW`.
+    filled: usize,
+}
+
+/// What one run of the decoder did.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    consumed: usize,
+    produced: usize,
+    stop: Stop,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stop {
+    /// The room is used up: output may be waiting.
+    Room,
+    /// There is nothing to do without more input.
+    Input,
+    /// A block with BFINAL has ended.
+    End,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self {
+            decoder: Decompress::new_with_window_bits(false, WINDOW_BITS),
+            ring: vec![0; WINDOW].into_boxed_slice(),
+            next: 0,
+            filled: 0,
+        }
+    }
+}
+
+impl Stream {
+    pub(super) fn reset(&mut self) {
+        self.decoder.reset(false);
+        self.next = 0;
+        self.filled = 0;
+    }
+
+    /// Decodes at most `room` bytes, or up to the end of the ring, into the ring.
+    fn run(&mut self, input: &[u8], room: usize) -> Result<Run, ProtocolError> {
+        let before = (self.decoder.total_in(), self.decoder.total_out());
+        // In bounds, and not empty for `room > 0`: `next < WINDOW`, the length of the ring.
+        let room = room.min(WINDOW - self.next);
+        let free = &mut self.ring[self.next..self.next + room];
+        let status = self
+            .decoder
+            .decompress(input, free, FlushDecompress::None)
+            .map_err(|_| ProtocolError::InvalidDeflate)?;
+        // Both counts are bounded by the lengths of two slices.
+        let consumed = (self.decoder.total_in() - before.0) as usize;
+        let produced = (self.decoder.total_out() - before.1) as usize;
+        self.next += produced;
+        self.filled = self.filled.max(self.next);
+        if self.next == WINDOW {
+            self.next = 0;
+        }
+        let stop = match status {
+            Status::StreamEnd => Stop::End,
+            // `BufError` only says that nothing could be done.
+            Status::Ok | Status::BufError if produced == room => Stop::Room,
+            Status::Ok | Status::BufError => Stop::Input,
+        };
+        Ok(Run { consumed, produced, stop })
+    }
+
+    /// The bytes of the latest run.
+    fn latest(&self, produced: usize) -> &[u8] {
+        let end = if self.next == 0 { self.filled } else { self.next };
+        // A run never wraps around the ring: it ended at `end` and began at or after 0.
+        &self.ring[end - produced..end]
+    }
+
+    /// Begins a new DEFLATE stream that may refer to the output of the one before.
+    fn restart(&mut self) -> Result<(), ProtocolError> {
+        self.decoder.reset(false);
+        let (newer, older) = self.ring[..self.filled].split_at(self.next);
+        for part in [older, newer] {
+            if !part.is_empty() {
+                self.decoder.set_dictionary(part).map_err(|_| ProtocolError::InvalidDeflate)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("filled", &self.filled).finish_non_exhaustive()
+    }
+}
