@@ -185,6 +185,8 @@ pub enum UsageError {
     MessageInProgress,
     /// A chunk was sent with no streamed message begun.
     NoMessageInProgress,
+    /// More than 64 Pings wait to be sent.
+    TooManyPings,
     /// A control payload above 125 bytes, or a close reason above 123.
     ControlTooLong,
     /// A close code that must not be sent (RFC 6455 section 7.4).
@@ -199,6 +201,7 @@ impl fmt::Display for UsageError {
             Self::Closing => "the connection is closing, nothing more can be sent",
             Self::MessageInProgress => "a streamed message must be finished first",
             Self::NoMessageInProgress => "no streamed message was begun",
+            Self::TooManyPings => "64 Pings wait to be sent",
             Self::ControlTooLong => "a Ping or Pong carries at most 125 bytes, a reason 123",
             Self::CloseCode => "this close code must not be sent (RFC 6455 section 7.4)",
             Self::InvalidUtf8 => "a text message must be UTF-8",

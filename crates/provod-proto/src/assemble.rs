@@ -1,0 +1,162 @@
+//! A message in the making: its bytes, its limits, its UTF-8.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::config::Limits;
+use crate::error::{Error, LimitError, ProtocolError};
+use crate::event::{Event, Payload};
+use crate::message::MessageKind;
+use crate::utf8::Utf8Check;
+
+/// A message of which a part has arrived.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    pub(crate) kind: MessageKind,
+    pub(crate) compressed: bool,
+    /// Given out piece by piece instead of whole.
+    streamed: bool,
+    /// A piece was given out.
+    begun: bool,
+    fragments: u32,
+    /// Payload bytes that the headers so far announced.
+    announced: u64,
+    /// Bytes of the message that have arrived, after inflating.
+    size: u64,
+    utf8: Utf8Check,
+    /// What is held of an uncompressed message.
+    plain: BytesMut,
+    /// What is held of a compressed one.
+    pub(crate) inflated: Vec<u8>,
+}
+
+impl Assembly {
+    pub(crate) fn new(kind: MessageKind, compressed: bool, streamed: bool) -> Self {
+        Self {
+            kind,
+            compressed,
+            streamed,
+            begun: false,
+            fragments: 0,
+            announced: 0,
+            size: 0,
+            utf8: Utf8Check::default(),
+            plain: BytesMut::new(),
+            inflated: Vec::new(),
+        }
+    }
+
+    /// Checks the next frame's header against the limits, before anything is held for it.
+    pub(crate) fn frame(&mut self, len: u64, limits: &Limits) -> Result<(), LimitError> {
+        if self.fragments >= limits.max_fragments {
+            return Err(LimitError::TooManyFragments { limit: limits.max_fragments });
+        }
+        self.fragments += 1;
+        // Both are below 2^63.
+        self.announced = self.announced.saturating_add(len);
+        let limit = limits.max_message;
+        // DEFLATE that does not shrink adds little; more than this is empty blocks, which cost time and
+        // give nothing.
+        let most =
+            if self.compressed { limit.saturating_mul(2).saturating_add(1024) } else { limit };
+        if self.announced > most {
+            return Err(LimitError::MessageTooLong { limit });
+        }
+        Ok(())
+    }
+
+    /// Bytes that may still be inflated, and one more, which shows that the limit is passed.
+    pub(crate) fn room(&self, limits: &Limits) -> u64 {
+        limits.max_message.saturating_sub(self.size).saturating_add(1)
+    }
+
+    fn check(&mut self, piece: &[u8]) -> Result<(), Error> {
+        if self.kind == MessageKind::Text {
+            self.utf8.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an unmasked piece that lies at `at` in the input.
+    pub(crate) fn located(&mut self, input: &[u8], at: usize) -> Result<Option<Event>, Error> {
+        self.size += input.len() as u64;
+        self.check(input)?;
+        if self.streamed {
+            if input.is_empty() {
+                return Ok(None);
+            }
+            return Ok(Some(self.chunk(false, Payload::Located(at..at + input.len()))));
+        }
+        self.plain.extend_from_slice(input);
+        Ok(None)
+    }
+
+    /// The message's own buffer, with room for some of `missing` more bytes: at most as many as have
+    /// arrived, so that a claimed length allocates nothing.
+    pub(crate) fn spare(&mut self, missing: u64) -> Option<(&mut BytesMut, usize)> {
+        if self.streamed || self.compressed {
+            return None;
+        }
+        let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+        let have = self.plain.len();
+        let want = missing.min(have.max(4096));
+        if self.plain.capacity() - have < want.min(4096) {
+            self.plain.reserve(want);
+        }
+        let room = missing.min(self.plain.capacity() - have);
+        Some((&mut self.plain, room))
+    }
+
+    /// The last `n` bytes of the message's own buffer are new: unmasks and checks them.
+    pub(crate) fn direct(&mut self, n: usize, unmask: impl FnOnce(&mut [u8])) -> Result<(), Error> {
+        let from = self.plain.len().saturating_sub(n);
+        let new = &mut self.plain[from..];
+        unmask(new);
+        self.size += new.len() as u64;
+        if self.kind == MessageKind::Text {
+            self.utf8.push(new).map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+        Ok(())
+    }
+
+    /// The last `n` bytes of `inflated` are new.
+    pub(crate) fn inflated(&mut self, n: usize, limits: &Limits) -> Result<Option<Event>, Error> {
+        self.size += n as u64;
+        if self.size > limits.max_message {
+            return Err(LimitError::MessageTooLong { limit: limits.max_message }.into());
+        }
+        let from = self.inflated.len().saturating_sub(n);
+        if self.kind == MessageKind::Text {
+            self.utf8.push(&self.inflated[from..]).map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+        if self.streamed && !self.inflated.is_empty() {
+            let piece = Bytes::from(std::mem::take(&mut self.inflated));
+            return Ok(Some(self.chunk(false, Payload::Owned(piece))));
+        }
+        Ok(None)
+    }
+
+    fn chunk(&mut self, last: bool, payload: Payload) -> Event {
+        let first = !std::mem::replace(&mut self.begun, true);
+        Event::Chunk { kind: self.kind, first, last, payload }
+    }
+
+    /// The last frame is complete. `piece` is its last piece, where that was given out as a chunk in
+    /// this very call.
+    pub(crate) fn finish(mut self, piece: Option<Event>) -> Result<Event, Error> {
+        if !self.utf8.is_complete() {
+            return Err(ProtocolError::InvalidUtf8.into());
+        }
+        if let Some(Event::Chunk { kind, first, payload, .. }) = piece {
+            return Ok(Event::Chunk { kind, first, last: true, payload });
+        }
+        let bytes = if self.compressed {
+            Bytes::from(std::mem::take(&mut self.inflated))
+        } else {
+            std::mem::take(&mut self.plain).freeze()
+        };
+        if self.streamed {
+            return Ok(self.chunk(true, Payload::Owned(bytes)));
+        }
+        Ok(Event::Message { kind: self.kind, payload: Payload::Owned(bytes) })
+    }
+}

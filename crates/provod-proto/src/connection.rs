@@ -1,0 +1,615 @@
+//! One connection after the opening handshake: the glue between the parts.
+
+use std::fmt;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::close::{Action, Cause, CloseCode, CloseFrame, Closed, Input, State, transition};
+use crate::config::{Config, Side};
+use crate::deflate::{Compressor, Inflater, Pool};
+use crate::error::{Error, UsageError};
+use crate::event::{Event, Progress, TracedFrame};
+use crate::handshake::DeflateParams;
+use crate::keepalive::Keepalive;
+use crate::mask::MaskSource;
+use crate::message::{Message, MessageKind, Utf8Bytes};
+use crate::prepared::Prepared;
+use crate::receive::{Incoming, Step};
+use crate::send::{Compress, Deflate, Encoded, Outgoing};
+use crate::time::Timestamp;
+use crate::timer::{TimerKind, Timers};
+
+/// Which end this is, and what only that end needs.
+pub enum Role {
+    /// The end that masks.
+    Client(Box<dyn MaskSource>),
+    /// The end that does not.
+    Server,
+}
+
+impl fmt::Debug for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client(_) => "Client",
+            Self::Server => "Server",
+        })
+    }
+}
+
+/// permessage-deflate as negotiated, and where its states come from.
+#[derive(Debug, Clone)]
+pub struct DeflateSetup {
+    /// What the opening handshake agreed.
+    pub params: DeflateParams,
+    /// The idle compressors and inflaters of this worker.
+    pub pool: Pool,
+}
+
+/// A WebSocket connection as a state machine (RFC 6455 sections 5 to 7, RFC 7692).
+///
+/// It does no I/O and has no clock. Its methods are of four kinds:
+///
+/// - **inputs**, `handle_*`: bytes, the end of the stream, time, what the transport took;
+/// - **commands**: [`send`](Self::send), [`ping`](Self::ping), [`close`](Self::close) and their like;
+/// - **outputs**, `poll_*`: bytes to write, the half-close, the next timeout, the outcome;
+/// - **questions**: everything that takes `&self`.
+///
+/// One invariant keeps a driver right: *after any input or command, drain the outputs*. The run loop, with
+/// a peer that asks one question:
+///
+/// ```
+/// use std::io::IoSlice;
+/// use std::sync::Arc;
+/// use provod_proto::{Config, Connection, Event, Message, Payload, Role, Timestamp};
+///
+/// let now = Timestamp::default();
+/// let mut connection = Connection::new(Role::Server, Arc::new(Config::default()), None, now);
+///
+/// // Read: a masked text frame, "Hello" (RFC 6455 section 5.7).
+/// let mut input = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+/// let mut at = 0;
+/// loop {
+///     let progress = connection.handle_input(&mut input[at..], now)?;
+///     if let Some(Event::Message { payload: Payload::Located(range), .. }) = progress.event {
+///         let text = std::str::from_utf8(&input[at..][range])?;
+///         connection.send(Message::text(format!("{text}, world")))?;
+///     }
+///     at += progress.consumed;
+///     if at == input.len() && !progress.again {
+///         break;
+///     }
+/// }
+///
+/// // Write all there is.
+/// let mut written = Vec::new();
+/// loop {
+///     let mut slices = [IoSlice::new(&[]); 16];
+///     let n = connection.poll_transmit(&mut slices, now);
+///     if n == 0 {
+///         break;
+///     }
+///     let taken = slices[..n].iter().map(|s| { written.extend_from_slice(s); s.len() }).sum();
+///     connection.handle_transmitted(taken, now);
+/// }
+/// assert_eq!(written, b"\x81\x0cHello, world");
+///
+/// // Wait for input until then.
+/// assert!(connection.poll_timeout().is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Connection {
+    config: Arc<Config>,
+    side: Side,
+    state: State,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    timers: Timers,
+    keepalive: Keepalive,
+    cause: Option<Cause>,
+    received: Option<Option<CloseFrame>>,
+    eof: bool,
+    half_close: bool,
+    /// The transport was full, so what it takes next shows that the peer reads.
+    blocked: bool,
+    closed: Option<Box<Closed>>,
+    trace: Vec<TracedFrame>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("side", &self.side)
+            .field("state", &self.state)
+            .field("buffered", &self.buffered())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// A connection whose opening handshake ended at `now`. `deflate` is what the handshake agreed.
+    #[must_use]
+    pub fn new(
+        role: Role,
+        config: Arc<Config>,
+        deflate: Option<DeflateSetup>,
+        now: Timestamp,
+    ) -> Self {
+        let (side, masks) = match role {
+            Role::Client(masks) => (Side::Client, Some(masks)),
+            Role::Server => (Side::Server, None),
+        };
+        let (inflater, compressor) = match deflate {
+            Some(setup) => codecs(side, &setup, &config),
+            None => (None, None),
+        };
+        let mut timers = Timers::default();
+        if let Some(keepalive) = &config.keepalive {
+            Keepalive::start(keepalive, &mut timers, now);
+        }
+        Self {
+            side,
+            state: State::Open,
+            incoming: Incoming::new(side.peer(), inflater),
+            outgoing: Outgoing::new(masks, compressor),
+            timers,
+            keepalive: Keepalive::default(),
+            cause: None,
+            received: None,
+            eof: false,
+            half_close: false,
+            blocked: false,
+            closed: None,
+            trace: Vec::new(),
+            config,
+        }
+    }
+
+    // ---- inputs ----
+
+    /// Takes bytes that the peer sent: at most one frame, at most one event. Call again with the rest,
+    /// unchanged, while something is left or [`again`](Progress::again) is set. A payload is unmasked in
+    /// place.
+    ///
+    /// # Errors
+    ///
+    /// The violation or limit that failed the connection, and the same again in every later call. What came
+    /// before it was given out by earlier calls.
+    pub fn handle_input(&mut self, input: &mut [u8], now: Timestamp) -> Result<Progress, Error> {
+        if !input.is_empty() {
+            self.keepalive.alive(&mut self.timers);
+        }
+        if let Some(Cause::Failed(e)) = &self.cause {
+            return Err(e.clone());
+        }
+        if !matches!(self.state, State::Open | State::Asked) {
+            // Nothing that follows a Close means anything (RFC 6455 section 5.5.1).
+            return Ok(Progress { consumed: input.len(), event: None, again: false });
+        }
+        match self.incoming.step(input, &self.config.limits) {
+            Ok(step) => {
+                self.trace_received(&step, input);
+                Ok(self.stepped(step, now))
+            }
+            Err(e) => Err(self.fail(e, now)),
+        }
+    }
+
+    /// The buffer that the rest of a large frame should be read into, and how many bytes at most: use it
+    /// instead of [`handle_input`](Self::handle_input) when it is `Some`, append to it, and then call
+    /// [`handle_direct`](Self::handle_direct). Its room is at most what has arrived of the message, or 4 KiB.
+    pub fn direct_buffer(&mut self) -> Option<(&mut BytesMut, usize)> {
+        if !matches!(self.state, State::Open | State::Asked) {
+            return None;
+        }
+        self.incoming.spare()
+    }
+
+    /// `n` bytes were appended to [`direct_buffer`](Self::direct_buffer).
+    ///
+    /// # Errors
+    ///
+    /// As [`handle_input`](Self::handle_input).
+    pub fn handle_direct(&mut self, n: usize, now: Timestamp) -> Result<Progress, Error> {
+        self.keepalive.alive(&mut self.timers);
+        match self.incoming.direct(n) {
+            Ok(step) => Ok(self.stepped(step, now)),
+            Err(e) => Err(self.fail(e, now)),
+        }
+    }
+
+    /// The peer's stream has ended. Returns whether it ended inside a frame or a message.
+    pub fn handle_eof(&mut self, now: Timestamp) -> bool {
+        self.eof = true;
+        let cut = !self.incoming.at_border();
+        self.cause.get_or_insert(Cause::Lost);
+        self.turn(Input::Eof, now);
+        cut
+    }
+
+    /// The transport broke, or the driver gives it up: the connection is over at once.
+    pub fn handle_lost(&mut self, now: Timestamp) {
+        self.cause.get_or_insert(Cause::Lost);
+        self.turn(Input::Lost, now);
+    }
+
+    /// The transport took `n` bytes of what [`poll_transmit`](Self::poll_transmit) gave.
+    pub fn handle_transmitted(&mut self, n: usize, now: Timestamp) {
+        if n > 0
+            && std::mem::take(&mut self.blocked)
+            && let Some(keepalive) = &self.config.keepalive
+        {
+            self.keepalive.output_moved(keepalive, &mut self.timers, now);
+        }
+        self.outgoing.advance(n);
+        self.flushed(now);
+    }
+
+    /// The transport is full.
+    pub fn handle_blocked(&mut self) {
+        self.blocked = true;
+    }
+
+    /// Runs the timers that are due at `now`; see [`poll_timeout`](Self::poll_timeout).
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some(kind) = self.timers.expired(now) {
+            match (kind, &self.config.keepalive) {
+                (TimerKind::Ping, Some(keepalive)) => {
+                    let payload = self.keepalive.ping_due(keepalive, &mut self.timers, now);
+                    // When 64 Pings wait already, one of them will do.
+                    let _ = self.outgoing.ping(payload);
+                }
+                (TimerKind::Ping, None) => {}
+                (TimerKind::PongDeadline, _) => {
+                    self.cause.get_or_insert(Cause::Silent);
+                    self.turn(Input::Lost, now);
+                }
+                (TimerKind::Close, _) => self.turn(Input::Timeout, now),
+            }
+        }
+    }
+
+    /// The driver stops reading, because the application does not take what came: the pong deadline is
+    /// suspended, since the peer's Pong may lie unread.
+    pub fn handle_reading_paused(&mut self) {
+        self.keepalive.pause(&mut self.timers);
+    }
+
+    /// The driver reads again.
+    pub fn handle_reading_resumed(&mut self) {
+        self.keepalive.resume();
+    }
+
+    // ---- commands ----
+
+    /// Queues a message, whole.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closing, or a streamed message is not finished.
+    pub fn send(&mut self, message: Message) -> Result<(), UsageError> {
+        self.send_with(message, Compress::Auto)
+    }
+
+    /// Queues a message and says whether it is compressed.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(&mut self, message: Message, compress: Compress) -> Result<(), UsageError> {
+        self.may_send()?;
+        self.outgoing.message(message, compress, &self.config)
+    }
+
+    /// Queues a message that is encoded once for many connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_prepared(
+        &mut self,
+        message: &Prepared,
+        compress: Compress,
+    ) -> Result<(), UsageError> {
+        self.may_send()?;
+        self.outgoing.prepared(message, compress, &self.config)
+    }
+
+    /// Begins a message whose pieces follow with [`send_chunk`](Self::send_chunk). Other messages wait until it
+    /// is finished; Pings and Pongs do not.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn begin_message(
+        &mut self,
+        kind: MessageKind,
+        compress: Compress,
+    ) -> Result<(), UsageError> {
+        self.may_send()?;
+        self.outgoing.begin(kind, compress)
+    }
+
+    /// Queues a piece of the message begun. The pieces of a text message together must be UTF-8; that is the
+    /// caller's to check.
+    ///
+    /// # Errors
+    ///
+    /// When no message was begun, or the connection is closing.
+    pub fn send_chunk(&mut self, data: Bytes, last: bool) -> Result<(), UsageError> {
+        self.may_send()?;
+        self.outgoing.chunk(data, last)
+    }
+
+    /// Queues a Ping. Its Pong comes as [`Event::Pong`] with the round-trip time.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closing, the payload is above 125 bytes, or 64 Pings wait already.
+    pub fn ping(&mut self, payload: impl Into<Bytes>) -> Result<(), UsageError> {
+        self.may_send()?;
+        self.outgoing.ping(payload.into())
+    }
+
+    /// Closes: the Close frame leaves behind everything queued, and the closing handshake ends within
+    /// [`close_timeout`](Config::close_timeout). Without a frame, the Close has no code.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closing already.
+    pub fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) -> Result<(), UsageError> {
+        self.may_send()?;
+        self.outgoing.close(frame);
+        self.cause.get_or_insert(Cause::Local);
+        self.turn(Input::Local, now);
+        Ok(())
+    }
+
+    /// The application has taken every message and asked for the next one, or is gone: now the answer to the
+    /// peer's Close, or the Close that tells of its violation, may leave.
+    pub fn release_close(&mut self, now: Timestamp) {
+        self.turn(Input::Release, now);
+    }
+
+    /// Gives messages out as [`Event::Chunk`] from the next message on, or whole again.
+    pub fn stream_messages(&mut self, on: bool) {
+        self.incoming.set_streamed(on);
+    }
+
+    // ---- outputs ----
+
+    /// Encodes what is due and points `slices` at the bytes to write next, in order; returns how many slices
+    /// it used. None: there is nothing to write now.
+    pub fn poll_transmit<'a>(&'a mut self, slices: &mut [IoSlice<'a>], now: Timestamp) -> usize {
+        let trace = self.config.trace.then_some(self.config.trace_payload);
+        let keepalive = &mut self.keepalive;
+        let traced = &mut self.trace;
+        self.outgoing.fill(&self.config, |encoded| {
+            let Encoded { header, payload } = encoded;
+            if let Some(most) = trace {
+                let payload = payload[..payload.len().min(most)].to_vec();
+                traced.push(TracedFrame { sent: true, header, payload });
+            }
+            if header.opcode == crate::frame::OpCode::Ping {
+                keepalive.sent(payload, now);
+            }
+        });
+        self.flushed(now);
+        self.outgoing.slices(slices)
+    }
+
+    /// Whether the driver should now end its half of the stream, after all bytes were written. `true` once.
+    pub fn poll_half_close(&mut self) -> bool {
+        std::mem::take(&mut self.half_close)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Timestamp, TimerKind)> {
+        self.timers.next()
+    }
+
+    /// The frames seen since the last call, where [`Config::trace`] is on.
+    pub fn poll_trace(&mut self) -> Vec<TracedFrame> {
+        std::mem::take(&mut self.trace)
+    }
+
+    // ---- questions ----
+
+    /// Whether messages may still be sent.
+    #[must_use]
+    pub fn can_send(&self) -> bool {
+        self.may_send().is_ok()
+    }
+
+    /// Whether a Close that this end owes waits for [`release_close`](Self::release_close).
+    #[must_use]
+    pub fn is_close_held(&self) -> bool {
+        matches!(self.state, State::PeerHeld | State::FailHeld | State::EofHeld)
+    }
+
+    /// Whether input still means something: no Close, violation or end of stream has come.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Open | State::Asked)
+    }
+
+    /// Bytes queued and not yet handed to the transport.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.outgoing.buffered()
+    }
+
+    /// Whether there is anything to write.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.outgoing.is_flushed()
+    }
+
+    /// The round-trip time of the last Ping that was answered.
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        self.keepalive.latency()
+    }
+
+    /// How it ended; `Some` as soon as nothing can change that, which on a server is before the peer's
+    /// end of the stream.
+    #[must_use]
+    pub fn closed(&self) -> Option<&Closed> {
+        self.closed.as_deref()
+    }
+
+    /// Whether the driver should let the transport go.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    // ---- inside ----
+
+    fn may_send(&self) -> Result<(), UsageError> {
+        match self.state {
+            State::Open | State::PeerHeld | State::FailHeld | State::EofHeld => Ok(()),
+            _ => Err(UsageError::Closing),
+        }
+    }
+
+    /// Answers what a step brought.
+    fn stepped(&mut self, step: Step, now: Timestamp) -> Progress {
+        let mut event = step.event;
+        match &mut event {
+            Some(Event::Ping(payload)) => self.outgoing.pong(payload.clone()),
+            Some(Event::Pong { payload, rtt }) => *rtt = self.keepalive.pong(payload, now),
+            Some(Event::Close(frame)) => {
+                self.received = Some(frame.clone());
+                self.cause.get_or_insert(Cause::Peer);
+                self.turn(Input::Peer, now);
+            }
+            _ => {}
+        }
+        Progress { consumed: step.consumed, event, again: step.again }
+    }
+
+    fn fail(&mut self, error: Error, now: Timestamp) -> Error {
+        // A violation after our own Close is the peer's all the same.
+        self.cause = Some(Cause::Failed(error.clone()));
+        self.turn(Input::Violation, now);
+        error
+    }
+
+    /// Moves the closing handshake.
+    fn turn(&mut self, input: Input, now: Timestamp) {
+        let before = self.state;
+        let (state, action) = transition(before, input);
+        self.state = state;
+        if before == State::Open && state != State::Open {
+            self.timers.stop(TimerKind::Ping);
+            self.timers.stop(TimerKind::PongDeadline);
+        }
+        match action {
+            Action::None => {}
+            Action::Timer | Action::Restart => self.close_timer(now),
+            Action::Close => {
+                let answer = self.answer();
+                self.outgoing.close(answer);
+                self.close_timer(now);
+            }
+            Action::HalfClose => {
+                let failed = matches!(self.cause, Some(Cause::Failed(_) | Cause::Lost));
+                self.half_close = self.side == Side::Server || failed;
+                self.close_timer(now);
+                self.settle(0);
+            }
+            Action::End => {
+                let unsent = self.outgoing.abandon();
+                self.settle(unsent);
+                self.half_close = false;
+                self.timers = Timers::default();
+            }
+        }
+        if state == State::Draining && self.eof {
+            self.turn(Input::Eof, now);
+        } else if state == State::Flushing && before != State::Flushing {
+            self.flushed(now);
+        }
+    }
+
+    fn close_timer(&mut self, now: Timestamp) {
+        self.timers.set(TimerKind::Close, now.after(self.config.close_timeout));
+    }
+
+    /// The Close that answers what the peer did: its own code, or the code of its violation.
+    fn answer(&self) -> Option<CloseFrame> {
+        match &self.cause {
+            Some(Cause::Failed(e)) => {
+                let code = e.close_code().unwrap_or(CloseCode::PROTOCOL_ERROR);
+                let reason = match e {
+                    Error::Protocol(e) => Utf8Bytes::from_static(e.message()),
+                    e => Utf8Bytes::from(e.to_string()),
+                };
+                CloseFrame::new(code, reason).ok()
+            }
+            _ => {
+                let code = self.received.as_ref()?.as_ref()?.code;
+                Some(CloseFrame { code, reason: Utf8Bytes::default() })
+            }
+        }
+    }
+
+    fn flushed(&mut self, now: Timestamp) {
+        if self.state == State::Flushing && self.outgoing.is_flushed() {
+            self.turn(Input::Flushed, now);
+        }
+    }
+
+    /// Writes down the outcome, once.
+    fn settle(&mut self, unsent: usize) {
+        if self.closed.is_none() {
+            self.closed = Some(Box::new(Closed {
+                cause: self.cause.clone().unwrap_or(Cause::Lost),
+                received: self.received.clone(),
+                sent: self.outgoing.close_sent().cloned(),
+                unsent,
+            }));
+        }
+    }
+
+    fn trace_received(&mut self, step: &Step, input: &[u8]) {
+        if !self.config.trace {
+            return;
+        }
+        if let Some((header, at)) = step.header {
+            let end = step.consumed.min(at.saturating_add(self.config.trace_payload));
+            let payload = input.get(at..end).unwrap_or_default().to_vec();
+            self.trace.push(TracedFrame { sent: false, header, payload });
+        }
+    }
+}
+
+/// The inflater for what the peer sends and the compressor for what this end sends.
+fn codecs(
+    side: Side,
+    setup: &DeflateSetup,
+    config: &Config,
+) -> (Option<Box<Inflater>>, Option<Box<Deflate>>) {
+    let p = &setup.params;
+    let server = (!p.server_no_context_takeover, p.server_max_window_bits);
+    let client = (!p.client_no_context_takeover, p.client_max_window_bits);
+    let (own, peer) = match side {
+        Side::Server => (server, client),
+        Side::Client => (client, server),
+    };
+    let inflater = Inflater::new(peer.0, setup.pool.clone());
+    // A window of 2^8 bytes is legal, but the compressor cannot keep to it: such messages leave plain.
+    let compressor = (9..=15).contains(&own.1).then(|| {
+        let level = config.compression.level;
+        let compressor = Compressor::new(own.1, own.0, level, setup.pool.clone());
+        Box::new(Deflate { compressor, window_bits: own.1, takeover: own.0 })
+    });
+    (Some(Box::new(inflater)), compressor)
+}
+
+#[cfg(test)]
+mod tests;

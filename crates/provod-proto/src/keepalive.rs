@@ -1,0 +1,92 @@
+//! Pings, the pong deadline, and the round-trip time (RFC 6455 sections 5.5.2 and 5.5.3).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::config;
+use crate::time::Timestamp;
+use crate::timer::{TimerKind, Timers};
+
+/// Pings whose Pong is awaited for the round-trip time; more push out the oldest.
+const MAX_AWAITED: usize = 16;
+
+#[derive(Debug, Default)]
+pub(crate) struct Keepalive {
+    awaited: VecDeque<(Bytes, Timestamp)>,
+    latency: Option<Duration>,
+    pings: u32,
+    paused: bool,
+}
+
+impl Keepalive {
+    pub(crate) fn start(config: &config::Keepalive, timers: &mut Timers, now: Timestamp) {
+        timers.set(TimerKind::Ping, now.after(config.interval));
+    }
+
+    /// The Ping timer has run out: sets it anew, starts the deadline, gives the Ping's payload.
+    pub(crate) fn ping_due(
+        &mut self,
+        config: &config::Keepalive,
+        timers: &mut Timers,
+        now: Timestamp,
+    ) -> Bytes {
+        timers.set(TimerKind::Ping, now.after(config.interval));
+        if !self.paused && !timers.is_set(TimerKind::PongDeadline) {
+            timers.set(TimerKind::PongDeadline, now.after(config.timeout));
+        }
+        self.pings = self.pings.wrapping_add(1);
+        Bytes::copy_from_slice(&self.pings.to_be_bytes())
+    }
+
+    /// Bytes have come: the peer lives.
+    pub(crate) fn alive(&self, timers: &mut Timers) {
+        timers.stop(TimerKind::PongDeadline);
+    }
+
+    /// The transport took output again after it had been full: a peer that reads slowly lives.
+    pub(crate) fn output_moved(
+        &self,
+        config: &config::Keepalive,
+        timers: &mut Timers,
+        now: Timestamp,
+    ) {
+        if timers.is_set(TimerKind::PongDeadline) {
+            timers.set(TimerKind::PongDeadline, now.after(config.timeout));
+        }
+    }
+
+    /// The driver stops reading, so a Pong may lie unread: no deadline until it reads again.
+    pub(crate) fn pause(&mut self, timers: &mut Timers) {
+        self.paused = true;
+        timers.stop(TimerKind::PongDeadline);
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    pub(crate) fn sent(&mut self, payload: Bytes, now: Timestamp) {
+        if self.awaited.len() == MAX_AWAITED {
+            self.awaited.pop_front();
+        }
+        self.awaited.push_back((payload, now));
+    }
+
+    /// A Pong answers the Ping with its payload, and all Pings before it (RFC 6455 section 5.5.3).
+    pub(crate) fn pong(&mut self, payload: &[u8], now: Timestamp) -> Option<Duration> {
+        let at = self.awaited.iter().position(|(p, _)| p == payload)?;
+        let (_, sent) = self.awaited.drain(..=at).next_back()?;
+        if self.awaited.is_empty() {
+            self.awaited = VecDeque::new();
+        }
+        let rtt = now.since(sent);
+        self.latency = Some(rtt);
+        Some(rtt)
+    }
+
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        self.latency
+    }
+}

@@ -1,0 +1,89 @@
+//! A message that is encoded once and sent to many.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::deflate::{self, Level, Pool};
+use crate::frame::FrameHeader;
+use crate::message::{Message, MessageKind};
+
+/// The window sizes that can be negotiated, 2^9 to 2^15 bytes (RFC 7692 section 7.1.2; 2^8 is declined).
+const WINDOWS: usize = 7;
+
+/// A message whose frame, and whose compressed form, are made at most once, however many connections it is
+/// sent on. Cloning shares it.
+///
+/// The compressed form is made without history, so it suits every connection: one that keeps its history
+/// (context takeover) forgets it when it sends a prepared message.
+#[derive(Debug, Clone)]
+pub struct Prepared(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: MessageKind,
+    payload: Bytes,
+    level: Level,
+    pool: Pool,
+    plain: OnceLock<Bytes>,
+    compressed: [OnceLock<Option<Bytes>>; WINDOWS],
+}
+
+impl Prepared {
+    /// Prepares `message`. It is compressed, when a connection asks for it, at `level` with a
+    /// compressor from `pool`.
+    #[must_use]
+    pub fn new(message: Message, level: Level, pool: &Pool) -> Self {
+        Self(Arc::new(Inner {
+            kind: message.kind(),
+            payload: message.into_bytes(),
+            level,
+            pool: pool.clone(),
+            plain: OnceLock::new(),
+            compressed: Default::default(),
+        }))
+    }
+
+    /// Text or binary.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        self.0.kind
+    }
+
+    /// The message's bytes.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.0.payload
+    }
+
+    /// The whole message as one unmasked frame.
+    pub(crate) fn frame(&self) -> &Bytes {
+        self.0.plain.get_or_init(|| encode(self.0.kind, false, &self.0.payload))
+    }
+
+    /// The compressed payload for a peer with a window of 2^`bits` bytes; `None` when compression
+    /// does not make it smaller.
+    pub(crate) fn compressed(&self, bits: u8) -> Option<&Bytes> {
+        let slot = self.0.compressed.get(usize::from(bits.checked_sub(9)?))?;
+        let made = slot.get_or_init(|| {
+            let inner = &self.0;
+            let out = deflate::compress_once(&inner.payload, bits, inner.level, &inner.pool);
+            (out.len() < inner.payload.len()).then(|| Bytes::from(out))
+        });
+        made.as_ref()
+    }
+}
+
+fn encode(kind: MessageKind, rsv1: bool, payload: &[u8]) -> Bytes {
+    let header = FrameHeader {
+        fin: true,
+        rsv1,
+        opcode: kind.opcode(),
+        mask: None,
+        len: payload.len() as u64,
+    };
+    let mut out = Vec::with_capacity(10 + payload.len());
+    header.encode(&mut out);
+    out.extend_from_slice(payload);
+    Bytes::from(out)
+}

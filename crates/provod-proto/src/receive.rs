@@ -1,0 +1,325 @@
+//! The receiving half: bytes to frames to messages, at most one event a call.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::assemble::Assembly;
+use crate::close::CloseFrame;
+use crate::config::{Limits, Side};
+use crate::deflate::Inflater;
+use crate::error::{Error, LimitError, ProtocolError};
+use crate::event::{Event, Payload};
+use crate::frame::{Expect, FrameHeader, HeaderReader, OpCode};
+use crate::mask::apply_mask;
+use crate::message::MessageKind;
+
+/// Bytes inflated in one call, so that one call is bounded in time.
+const INFLATE_STEP: usize = 64 << 10;
+/// Below this, the rest of a frame is not worth a read of its own.
+const DIRECT_MIN: u64 = 4096;
+
+/// What one step did.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    pub(crate) consumed: usize,
+    pub(crate) event: Option<Event>,
+    pub(crate) again: bool,
+    /// A header that was completed in this step, and where its payload begins in the input.
+    pub(crate) header: Option<(FrameHeader, usize)>,
+}
+
+/// A frame whose payload is arriving.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    header: FrameHeader,
+    done: u64,
+}
+
+impl Frame {
+    fn missing(&self) -> u64 {
+        self.header.len - self.done
+    }
+
+    fn unmask(&self, data: &mut [u8], skip: usize) {
+        if let Some(key) = self.header.mask {
+            apply_mask(data, key, self.done + skip as u64);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    sender: Side,
+    header: HeaderReader,
+    frame: Option<Frame>,
+    message: Option<Box<Assembly>>,
+    /// The last frame of a compressed message is in; what the inflater holds is still to come.
+    finishing: bool,
+    /// A control frame that arrives in pieces.
+    control: Vec<u8>,
+    inflater: Option<Box<Inflater>>,
+    streamed: bool,
+    /// Bytes at the front of the input that an earlier call unmasked and did not consume.
+    unmasked: usize,
+}
+
+impl Incoming {
+    pub(crate) fn new(sender: Side, inflater: Option<Box<Inflater>>) -> Self {
+        Self {
+            sender,
+            header: HeaderReader::default(),
+            frame: None,
+            message: None,
+            finishing: false,
+            control: Vec::new(),
+            inflater,
+            streamed: false,
+            unmasked: 0,
+        }
+    }
+
+    pub(crate) fn set_streamed(&mut self, on: bool) {
+        self.streamed = on;
+    }
+
+    /// Whether the stream may end here without cutting a frame or a message.
+    pub(crate) fn at_border(&self) -> bool {
+        self.header.held() == 0 && self.frame.is_none() && self.message.is_none()
+    }
+
+    /// Handles at most one frame.
+    pub(crate) fn step(&mut self, input: &mut [u8], limits: &Limits) -> Result<Step, Error> {
+        if self.finishing {
+            return self.finish_inflating(Step::default(), limits);
+        }
+        let mut step = Step::default();
+        let frame = match self.frame {
+            Some(frame) => frame,
+            None => {
+                let expect = Expect {
+                    sender: self.sender,
+                    deflate: self.inflater.is_some(),
+                    in_message: self.message.is_some(),
+                };
+                let (n, header) = self.header.read(input, expect)?;
+                step.consumed = n;
+                let Some(header) = header else { return Ok(step) };
+                step.header = Some((header, n));
+                if let Some(event) = self.whole_message(&header, &mut input[n..], n, limits)? {
+                    // The payload lies in the input, so its length fits.
+                    step.consumed += header.len as usize;
+                    step.event = Some(event);
+                    return Ok(step);
+                }
+                self.begin(&header, limits)?;
+                *self.frame.insert(Frame { header, done: 0 })
+            }
+        };
+        if frame.header.opcode.is_control() {
+            return self.control(step, frame, input);
+        }
+        if self.message.as_ref().is_some_and(|m| m.compressed) {
+            return self.inflate(step, frame, input, limits);
+        }
+        self.data(step, frame, input)
+    }
+
+    /// The fast path: a message of one uncompressed frame that lies whole in the input.
+    fn whole_message(
+        &mut self,
+        header: &FrameHeader,
+        rest: &mut [u8],
+        at: usize,
+        limits: &Limits,
+    ) -> Result<Option<Event>, Error> {
+        let kind = match header.opcode {
+            OpCode::Text => MessageKind::Text,
+            OpCode::Binary => MessageKind::Binary,
+            _ => return Ok(None),
+        };
+        if !header.fin || header.rsv1 || header.len > rest.len() as u64 {
+            return Ok(None);
+        }
+        if header.len > limits.max_message {
+            return Err(LimitError::MessageTooLong { limit: limits.max_message }.into());
+        }
+        let len = header.len as usize;
+        let payload = &mut rest[..len];
+        if let Some(key) = header.mask {
+            apply_mask(payload, key, 0);
+        }
+        if kind == MessageKind::Text && simdutf8::basic::from_utf8(payload).is_err() {
+            return Err(ProtocolError::InvalidUtf8.into());
+        }
+        let payload = Payload::Located(at..at + len);
+        Ok(Some(if self.streamed {
+            Event::Chunk { kind, first: true, last: true, payload }
+        } else {
+            Event::Message { kind, payload }
+        }))
+    }
+
+    /// Opens or continues a message, within the limits.
+    fn begin(&mut self, header: &FrameHeader, limits: &Limits) -> Result<(), Error> {
+        let kind = match header.opcode {
+            OpCode::Text => Some(MessageKind::Text),
+            OpCode::Binary => Some(MessageKind::Binary),
+            OpCode::Continuation => None,
+            OpCode::Close | OpCode::Ping | OpCode::Pong => return Ok(()),
+        };
+        if let Some(kind) = kind {
+            self.message = Some(Box::new(Assembly::new(kind, header.rsv1, self.streamed)));
+        }
+        match &mut self.message {
+            Some(message) => Ok(message.frame(header.len, limits)?),
+            // The header reader refuses a continuation outside a message.
+            None => Err(ProtocolError::UnexpectedContinuation.into()),
+        }
+    }
+
+    /// The part of `input` behind what the step has consumed that belongs to the frame.
+    fn payload<'a>(step: &Step, frame: &Frame, input: &'a mut [u8]) -> &'a mut [u8] {
+        let rest = &mut input[step.consumed..];
+        let n = usize::try_from(frame.missing()).map_or(rest.len(), |m| m.min(rest.len()));
+        &mut rest[..n]
+    }
+
+    fn control(&mut self, mut step: Step, frame: Frame, input: &mut [u8]) -> Result<Step, Error> {
+        let payload = Self::payload(&step, &frame, input);
+        frame.unmask(payload, 0);
+        let n = payload.len();
+        step.consumed += n;
+        if n as u64 != frame.missing() {
+            // At most 125 bytes in all: the header was checked.
+            self.control.extend_from_slice(payload);
+            self.frame = Some(Frame { done: frame.done + n as u64, ..frame });
+            return Ok(step);
+        }
+        self.frame = None;
+        let bytes = if self.control.is_empty() {
+            Bytes::copy_from_slice(payload)
+        } else {
+            self.control.extend_from_slice(payload);
+            Bytes::from(std::mem::take(&mut self.control))
+        };
+        step.event = Some(match frame.header.opcode {
+            OpCode::Ping => Event::Ping(bytes),
+            OpCode::Pong => Event::Pong { payload: bytes, rtt: None },
+            _ => Event::Close(CloseFrame::decode(&bytes)?),
+        });
+        Ok(step)
+    }
+
+    fn data(&mut self, mut step: Step, frame: Frame, input: &mut [u8]) -> Result<Step, Error> {
+        let at = step.consumed;
+        let payload = Self::payload(&step, &frame, input);
+        frame.unmask(payload, 0);
+        let n = payload.len();
+        step.consumed += n;
+        // `begin` opened the message.
+        let Some(message) = &mut self.message else { return Ok(step) };
+        step.event = message.located(payload, at)?;
+        self.advance(step, frame, n)
+    }
+
+    /// `n` more bytes of a data frame are in.
+    fn advance(&mut self, mut step: Step, frame: Frame, n: usize) -> Result<Step, Error> {
+        let frame = Frame { done: frame.done + n as u64, ..frame };
+        if frame.missing() > 0 {
+            self.frame = Some(frame);
+            return Ok(step);
+        }
+        self.frame = None;
+        if frame.header.fin
+            && let Some(message) = self.message.take()
+        {
+            step.event = Some(message.finish(step.event.take())?);
+        }
+        Ok(step)
+    }
+
+    /// The buffer that the rest of a large frame is read into, and how much of it.
+    pub(crate) fn spare(&mut self) -> Option<(&mut BytesMut, usize)> {
+        let missing = self.frame.as_ref()?.missing();
+        let control = self.frame.as_ref()?.header.opcode.is_control();
+        if control || missing < DIRECT_MIN {
+            return None;
+        }
+        self.message.as_mut()?.spare(missing)
+    }
+
+    /// `n` bytes were read into that buffer.
+    pub(crate) fn direct(&mut self, n: usize) -> Result<Step, Error> {
+        let (Some(frame), Some(message)) = (self.frame, &mut self.message) else {
+            return Ok(Step::default());
+        };
+        message.direct(n, |new| frame.unmask(new, 0))?;
+        self.advance(Step::default(), frame, n)
+    }
+
+    fn inflate(
+        &mut self,
+        mut step: Step,
+        frame: Frame,
+        input: &mut [u8],
+        limits: &Limits,
+    ) -> Result<Step, Error> {
+        let payload = Self::payload(&step, &frame, input);
+        let skip = self.unmasked.min(payload.len());
+        frame.unmask(&mut payload[skip..], skip);
+        self.unmasked = payload.len();
+        let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) else {
+            // RSV1 is refused where no inflater was negotiated.
+            return Err(ProtocolError::ReservedBits.into());
+        };
+        if !payload.is_empty() {
+            let most = message.room(limits).min(INFLATE_STEP as u64) as usize;
+            let done = inflater.step(payload, &mut message.inflated, most)?;
+            if done.consumed == 0 && done.produced == 0 {
+                return Err(ProtocolError::InvalidDeflate.into());
+            }
+            step.event = message.inflated(done.produced, limits)?;
+            step.consumed += done.consumed;
+            self.unmasked -= done.consumed;
+            let frame = Frame { done: frame.done + done.consumed as u64, ..frame };
+            self.frame = Some(frame);
+            if self.unmasked > 0 {
+                step.again = true;
+                return Ok(step);
+            }
+            if frame.missing() > 0 {
+                return Ok(step);
+            }
+        } else if frame.missing() > 0 {
+            return Ok(step);
+        }
+        self.frame = None;
+        if !frame.header.fin {
+            return Ok(step);
+        }
+        self.finishing = true;
+        if step.event.is_some() {
+            step.again = true;
+            return Ok(step);
+        }
+        self.finish_inflating(step, limits)
+    }
+
+    fn finish_inflating(&mut self, mut step: Step, limits: &Limits) -> Result<Step, Error> {
+        let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) else {
+            self.finishing = false;
+            return Ok(step);
+        };
+        let most = message.room(limits).min(INFLATE_STEP as u64) as usize;
+        let done = inflater.finish_step(&mut message.inflated, most)?;
+        step.event = message.inflated(done.produced, limits)?;
+        if !done.done {
+            step.again = true;
+            return Ok(step);
+        }
+        self.finishing = false;
+        if let Some(message) = self.message.take() {
+            step.event = Some(message.finish(step.event.take())?);
+        }
+        Ok(step)
+    }
+}

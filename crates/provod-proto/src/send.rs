@@ -1,0 +1,356 @@
+//! The sending half: messages to frames to bytes, control frames first.
+//!
+//! Two queues. *Waiting* messages and control frames are not encoded yet, so a Ping or Pong can still
+//! pass the data. The *wire* holds encoded bytes in their final order, topped up to about
+//! [`WIRE_TARGET`] at a time, so that what nothing can pass any more is bounded.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::close::CloseFrame;
+use crate::config::Config;
+use crate::deflate::Compressor;
+use crate::error::UsageError;
+use crate::frame::{FrameHeader, MAX_CONTROL, OpCode};
+use crate::mask::{MaskSource, apply_mask};
+use crate::message::{Message, MessageKind};
+use crate::prepared::Prepared;
+
+mod wire;
+
+use wire::Wire;
+
+/// The wire is topped up while it holds less than this.
+const WIRE_TARGET: usize = 64 << 10;
+/// Pongs that wait unwritten; more push out the oldest (RFC 6455 section 5.5.3 allows it).
+const MAX_PONGS: usize = 64;
+/// Pings that wait unwritten; one more is refused.
+const MAX_PINGS: usize = 64;
+
+/// Whether one message is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Compress {
+    /// When it is at least as long as the threshold.
+    #[default]
+    Auto,
+    /// Whatever its length.
+    Always,
+    /// Not at all; for data that does not shrink or must not be mixed with secrets.
+    Never,
+}
+
+/// A data message, or a piece of one, that waits.
+#[derive(Debug)]
+struct Pending {
+    /// Text or Binary; only the first frame of the message carries it.
+    opcode: OpCode,
+    data: Bytes,
+    /// The last piece of its message.
+    last: bool,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Plain,
+    /// To be compressed when its turn comes.
+    Compress,
+    /// Compressed already, without history.
+    Compressed,
+}
+
+/// A message that is sent piece by piece.
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    opcode: OpCode,
+    form: Form,
+}
+
+/// The compressor and the window that the peer can inflate.
+pub(crate) struct Deflate {
+    pub(crate) compressor: Compressor,
+    pub(crate) window_bits: u8,
+    /// History is kept between messages.
+    pub(crate) takeover: bool,
+}
+
+pub(crate) struct Outgoing {
+    masks: Option<Box<dyn MaskSource>>,
+    deflate: Option<Box<Deflate>>,
+    wire: Wire,
+    pongs: VecDeque<Bytes>,
+    pings: VecDeque<Bytes>,
+    waiting: VecDeque<Pending>,
+    stream: Option<Stream>,
+    /// A message of which a frame is on the wire and the rest is not.
+    open: bool,
+    close: Option<Option<CloseFrame>>,
+    close_encoded: bool,
+    waiting_bytes: usize,
+}
+
+/// A frame that was encoded in a step, for keepalive and the trace.
+pub(crate) struct Encoded {
+    pub(crate) header: FrameHeader,
+    /// The payload before masking and after compression.
+    pub(crate) payload: Bytes,
+}
+
+impl Outgoing {
+    pub(crate) fn new(masks: Option<Box<dyn MaskSource>>, deflate: Option<Box<Deflate>>) -> Self {
+        Self {
+            masks,
+            deflate,
+            wire: Wire::default(),
+            pongs: VecDeque::new(),
+            pings: VecDeque::new(),
+            waiting: VecDeque::new(),
+            stream: None,
+            open: false,
+            close: None,
+            close_encoded: false,
+            waiting_bytes: 0,
+        }
+    }
+
+    fn form(&self, len: usize, compress: Compress, threshold: usize) -> Form {
+        let wanted = match compress {
+            Compress::Auto => len >= threshold,
+            Compress::Always => true,
+            Compress::Never => false,
+        };
+        if wanted && self.deflate.is_some() { Form::Compress } else { Form::Plain }
+    }
+
+    pub(crate) fn message(
+        &mut self,
+        message: Message,
+        compress: Compress,
+        config: &Config,
+    ) -> Result<(), UsageError> {
+        self.may_begin()?;
+        let form = self.form(message.len(), compress, config.compression.threshold);
+        let opcode = message.kind().opcode();
+        self.push(Pending { opcode, data: message.into_bytes(), last: true, form });
+        Ok(())
+    }
+
+    pub(crate) fn prepared(
+        &mut self,
+        prepared: &Prepared,
+        compress: Compress,
+        config: &Config,
+    ) -> Result<(), UsageError> {
+        self.may_begin()?;
+        let payload = prepared.payload();
+        let opcode = prepared.kind().opcode();
+        let wanted = self.form(payload.len(), compress, config.compression.threshold);
+        if wanted == Form::Compress
+            && let Some(deflate) = &mut self.deflate
+            && let Some(data) = prepared.compressed(deflate.window_bits)
+        {
+            let data = data.clone();
+            self.push(Pending { opcode, data, last: true, form: Form::Compressed });
+            return Ok(());
+        }
+        if self.masks.is_none()
+            && payload.len() <= config.fragment_size
+            && self.nothing_waits()
+            && self.wire.len() < WIRE_TARGET
+            && !config.trace
+        {
+            self.wire.shared(prepared.frame());
+            return Ok(());
+        }
+        self.push(Pending { opcode, data: payload.clone(), last: true, form: Form::Plain });
+        Ok(())
+    }
+
+    pub(crate) fn begin(
+        &mut self,
+        kind: MessageKind,
+        compress: Compress,
+    ) -> Result<(), UsageError> {
+        self.may_begin()?;
+        // The length is not known yet, so `Auto` compresses.
+        let form = self.form(usize::MAX, compress, 0);
+        self.stream = Some(Stream { opcode: kind.opcode(), form });
+        Ok(())
+    }
+
+    pub(crate) fn chunk(&mut self, data: Bytes, last: bool) -> Result<(), UsageError> {
+        let Some(Stream { opcode, form }) = self.stream else {
+            return Err(UsageError::NoMessageInProgress);
+        };
+        if data.is_empty() && !last {
+            return Ok(());
+        }
+        if last {
+            self.stream = None;
+        }
+        self.push(Pending { opcode, data, last, form });
+        Ok(())
+    }
+
+    fn may_begin(&self) -> Result<(), UsageError> {
+        if self.stream.is_some() { Err(UsageError::MessageInProgress) } else { Ok(()) }
+    }
+
+    fn push(&mut self, pending: Pending) {
+        self.waiting_bytes += pending.data.len();
+        self.waiting.push_back(pending);
+    }
+
+    pub(crate) fn pong(&mut self, payload: Bytes) {
+        if self.pongs.len() == MAX_PONGS {
+            self.pongs.pop_front();
+        }
+        self.pongs.push_back(payload);
+    }
+
+    pub(crate) fn ping(&mut self, payload: Bytes) -> Result<(), UsageError> {
+        if payload.len() > MAX_CONTROL {
+            return Err(UsageError::ControlTooLong);
+        }
+        if self.pings.len() == MAX_PINGS {
+            return Err(UsageError::TooManyPings);
+        }
+        self.pings.push_back(payload);
+        Ok(())
+    }
+
+    /// Queues the Close frame behind all data. A message that is streamed stays unfinished.
+    pub(crate) fn close(&mut self, frame: Option<CloseFrame>) {
+        self.stream = None;
+        self.close.get_or_insert(frame);
+    }
+
+    /// The Close frame that was wholly handed to the transport.
+    pub(crate) fn close_sent(&self) -> Option<&Option<CloseFrame>> {
+        self.close.as_ref().filter(|_| self.close_encoded && self.wire.len() == 0)
+    }
+
+    /// Bytes that are queued and not handed to the transport, headers included once encoded.
+    pub(crate) fn buffered(&self) -> usize {
+        self.waiting_bytes + self.wire.len()
+    }
+
+    /// Whether everything was handed to the transport.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.wire.len() == 0 && self.nothing_waits() && (self.close.is_none() || self.close_encoded)
+    }
+
+    fn nothing_waits(&self) -> bool {
+        self.waiting.is_empty() && self.pongs.is_empty() && self.pings.is_empty()
+    }
+
+    /// Gives up all that is queued; returns how many bytes that were.
+    pub(crate) fn abandon(&mut self) -> usize {
+        let lost = self.buffered();
+        self.wire = Wire::default();
+        self.waiting = VecDeque::new();
+        self.pongs = VecDeque::new();
+        self.pings = VecDeque::new();
+        self.waiting_bytes = 0;
+        lost
+    }
+
+    /// Encodes frames while the wire has room, and tells of each.
+    pub(crate) fn fill(&mut self, config: &Config, mut seen: impl FnMut(Encoded)) {
+        while self.wire.len() < WIRE_TARGET {
+            let Some(encoded) = self.encode_next(config) else { break };
+            seen(encoded);
+        }
+    }
+
+    /// The next frame in order: Pongs, Pings, data, Close. A control frame may stand between the fragments
+    /// of a message (RFC 6455 section 5.4).
+    fn encode_next(&mut self, config: &Config) -> Option<Encoded> {
+        if self.close_encoded {
+            // Nothing follows a Close (RFC 6455 section 5.5.1).
+            return None;
+        }
+        if let Some(payload) = self.pongs.pop_front() {
+            return Some(self.encode(OpCode::Pong, true, false, payload));
+        }
+        if let Some(payload) = self.pings.pop_front() {
+            return Some(self.encode(OpCode::Ping, true, false, payload));
+        }
+        while let Some(pending) = self.waiting.pop_front() {
+            if let Some(encoded) = self.encode_data(pending, config) {
+                return Some(encoded);
+            }
+        }
+        if self.waiting.capacity() > 64 {
+            self.waiting = VecDeque::new();
+        }
+        let frame = self.close.as_ref()?;
+        let payload = frame.as_ref().map(|f| Bytes::from(f.encode())).unwrap_or_default();
+        self.close_encoded = true;
+        Some(self.encode(OpCode::Close, true, false, payload))
+    }
+
+    /// The next frame of a data message; `None` when the compressor has kept the piece for later.
+    fn encode_data(&mut self, mut pending: Pending, config: &Config) -> Option<Encoded> {
+        let size = config.fragment_size.max(1);
+        let whole = !self.open && pending.last && pending.data.len() <= size;
+        let piece = pending.data.split_to(pending.data.len().min(size));
+        self.waiting_bytes -= piece.len();
+        let fin = pending.last && pending.data.is_empty();
+        let mut form = pending.form;
+        let mut payload = piece;
+        if form == Form::Compress
+            && let Some(deflate) = &mut self.deflate
+        {
+            let mut out = Vec::new();
+            deflate.compressor.compress(&payload, fin, &mut out);
+            if whole && !deflate.takeover && out.len() >= payload.len() {
+                // It does not shrink, and no history knows of it: it leaves as it is.
+                form = Form::Plain;
+            } else {
+                payload = Bytes::from(out);
+            }
+        }
+        if form == Form::Compressed
+            && fin
+            && let Some(deflate) = &mut self.deflate
+            && deflate.takeover
+        {
+            // The peer's history now holds a message that ours does not. Distances never reach behind a
+            // reset, so both agree again from here.
+            deflate.compressor.reset();
+        }
+        let kind = pending.opcode;
+        if !pending.data.is_empty() {
+            self.waiting.push_front(pending);
+        }
+        if payload.is_empty() && !fin {
+            return None;
+        }
+        let (opcode, rsv1) =
+            if self.open { (OpCode::Continuation, false) } else { (kind, form != Form::Plain) };
+        self.open = !fin;
+        Some(self.encode(opcode, fin, rsv1, payload))
+    }
+
+    fn encode(&mut self, opcode: OpCode, fin: bool, rsv1: bool, payload: Bytes) -> Encoded {
+        let mask = self.masks.as_mut().map(|m| m.next_key());
+        let header = FrameHeader { fin, rsv1, opcode, mask, len: payload.len() as u64 };
+        match mask {
+            Some(key) => self.wire.copied(&header, &payload, |data| apply_mask(data, key, 0)),
+            None => self.wire.frame(&header, &payload),
+        }
+        Encoded { header, payload }
+    }
+
+    pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+        self.wire.slices(out)
+    }
+
+    pub(crate) fn advance(&mut self, n: usize) {
+        self.wire.advance(n);
+    }
+}

@@ -1,0 +1,127 @@
+//! Encoded bytes in their final order, as few segments as copying is cheaper than pointing.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::frame::FrameHeader;
+
+/// Payloads below this are copied behind their header; longer ones are pointed to.
+const COPY_BELOW: usize = 2048;
+/// A segment of copied frames is closed when it has grown to this.
+const SEGMENT: usize = 64 << 10;
+
+#[derive(Debug)]
+enum Segment {
+    Copied(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Segment {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Wire {
+    segments: VecDeque<Segment>,
+    /// Bytes of the first segment that the transport has taken.
+    taken: usize,
+    len: usize,
+}
+
+impl Wire {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The segment that small frames are copied to.
+    fn tail(&mut self, more: usize) -> &mut Vec<u8> {
+        let room = match self.segments.back() {
+            Some(Segment::Copied(tail)) => tail.len() + more <= SEGMENT,
+            _ => false,
+        };
+        if !room {
+            self.segments.push_back(Segment::Copied(Vec::with_capacity(more)));
+        }
+        match self.segments.back_mut() {
+            Some(Segment::Copied(tail)) => tail,
+            _ => unreachable!("a copied segment was just found or made at the back"),
+        }
+    }
+
+    /// A frame whose payload goes out as it is.
+    pub(crate) fn frame(&mut self, header: &FrameHeader, payload: &Bytes) {
+        if payload.len() < COPY_BELOW {
+            self.copied(header, payload, |_| {});
+            return;
+        }
+        let tail = self.tail(16);
+        let before = tail.len();
+        header.encode(tail);
+        self.len += tail.len() - before + payload.len();
+        self.segments.push_back(Segment::Shared(payload.clone()));
+    }
+
+    /// A frame whose payload is copied and changed.
+    pub(crate) fn copied(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        change: impl FnOnce(&mut [u8]),
+    ) {
+        let tail = self.tail(payload.len() + 16);
+        let before = tail.len();
+        header.encode(tail);
+        let at = tail.len();
+        tail.extend_from_slice(payload);
+        change(&mut tail[at..]);
+        self.len += tail.len() - before;
+    }
+
+    /// A frame that is encoded already.
+    pub(crate) fn shared(&mut self, frame: &Bytes) {
+        self.len += frame.len();
+        if frame.len() < COPY_BELOW {
+            self.tail(frame.len()).extend_from_slice(frame);
+        } else {
+            self.segments.push_back(Segment::Shared(frame.clone()));
+        }
+    }
+
+    /// Points `out` at the front of the queue; returns how many slices it used.
+    pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.taken;
+        let mut n = 0;
+        for (slot, segment) in out.iter_mut().zip(&self.segments) {
+            *slot = IoSlice::new(&segment.bytes()[skip..]);
+            skip = 0;
+            n += 1;
+        }
+        n
+    }
+
+    /// The transport took `n` bytes.
+    pub(crate) fn advance(&mut self, n: usize) {
+        let mut n = n.min(self.len);
+        self.len -= n;
+        while let Some(front) = self.segments.front() {
+            let rest = front.bytes().len() - self.taken;
+            if n < rest {
+                self.taken += n;
+                return;
+            }
+            n -= rest;
+            self.taken = 0;
+            self.segments.pop_front();
+        }
+        if self.segments.capacity() > 64 {
+            self.segments = VecDeque::new();
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The timers of a connection, in one small table.
+
+use crate::time::Timestamp;
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimerKind {
+    /// A keepalive Ping is due.
+    Ping,
+    /// The peer must have shown a sign of life by then.
+    PongDeadline,
+    /// The closing handshake, or its current phase, must be over by then.
+    Close,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    at: [Option<Timestamp>; 3],
+}
+
+const KINDS: [TimerKind; 3] = [TimerKind::Ping, TimerKind::PongDeadline, TimerKind::Close];
+
+impl Timers {
+    pub(crate) fn set(&mut self, kind: TimerKind, at: Timestamp) {
+        self.at[kind as usize] = Some(at);
+    }
+
+    pub(crate) fn stop(&mut self, kind: TimerKind) {
+        self.at[kind as usize] = None;
+    }
+
+    pub(crate) fn is_set(&self, kind: TimerKind) -> bool {
+        self.at[kind as usize].is_some()
+    }
+
+    /// The timer that runs out first.
+    pub(crate) fn next(&self) -> Option<(Timestamp, TimerKind)> {
+        KINDS.iter().filter_map(|&k| Some((self.at[k as usize]?, k))).min_by_key(|(at, _)| *at)
+    }
+
+    /// Takes a timer that has run out, the earliest first.
+    pub(crate) fn expired(&mut self, now: Timestamp) -> Option<TimerKind> {
+        let (at, kind) = self.next()?;
+        (at <= now).then(|| {
+            self.stop(kind);
+            kind
+        })
+    }
+}
