@@ -136,6 +136,8 @@ impl ProtocolError {
     }
 }
 
+impl std::error::Error for ProtocolError {}
+
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message())
@@ -166,6 +168,8 @@ impl LimitError {
     }
 }
 
+impl std::error::Error for LimitError {}
+
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -194,6 +198,8 @@ pub enum UsageError {
     /// A text message that is not UTF-8.
     InvalidUtf8,
 }
+
+impl std::error::Error for UsageError {}
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
