@@ -442,6 +442,13 @@ impl Connection {
         self.outgoing.buffered()
     }
 
+    /// Bytes of memory that the send queue holds, about: [`buffered`](Self::buffered) and the cost of many
+    /// small messages beside their bytes. What a limit on the queue should look at.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.outgoing.held()
+    }
+
     /// Whether there is anything to write.
     #[must_use]
     pub fn has_output(&self) -> bool {

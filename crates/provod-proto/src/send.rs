@@ -28,6 +28,8 @@ const WIRE_TARGET: usize = 64 << 10;
 const MAX_PONGS: usize = 64;
 /// Pings that wait unwritten; one more is refused.
 const MAX_PINGS: usize = 64;
+/// What a waiting message costs beside its bytes: its place in the queue and its allocation.
+const PENDING_COST: usize = 128;
 
 /// Whether one message is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -236,6 +238,11 @@ impl Outgoing {
     /// Bytes that are queued and not handed to the transport, headers included once encoded.
     pub(crate) fn buffered(&self) -> usize {
         self.waiting_bytes + self.wire.len()
+    }
+
+    /// Bytes of memory that the queue holds, about: many small messages cost more than their bytes.
+    pub(crate) fn held(&self) -> usize {
+        self.buffered() + self.waiting.len() * PENDING_COST
     }
 
     /// Whether everything was handed to the transport.
