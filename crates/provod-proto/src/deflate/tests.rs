@@ -253,7 +253,7 @@ fn every_window_and_level_is_read_by_a_decoder_with_that_window() {
     let pool = Pool::new(4);
     let messages = [text(3_000, 1), text(0, 2), text(70_000, 3), random(5_000, 4), text(900, 5)];
     for window_bits in 9..=15 {
-        for n in 1..=9 {
+        for n in [1, 2, 4, 6, 9] {
             for takeover in [false, true] {
                 let case = format!("window bits {window_bits}, level {n}, takeover {takeover}");
                 let mut compressor = Compressor::new(window_bits, takeover, level(n), pool.clone());
@@ -337,13 +337,10 @@ fn output_is_the_same_for_every_step_size() {
 
 #[test]
 fn a_bomb_stops_at_max_out() {
-    let mut compressor = Compressor::new(15, false, level(9), Pool::new(1));
-    let mut bomb = Vec::new();
-    let zeros = vec![0; 1 << 20];
-    for _ in 0..1023 {
-        compressor.compress(&zeros, false, &mut bomb);
-    }
-    compressor.compress(&zeros, true, &mut bomb);
+    // 1024 times the blocks of 1 MiB: they refer to nothing before them.
+    let mut blocks = compress_once(&vec![0; 1 << 20], 15, level(9), &Pool::new(1));
+    blocks.extend_from_slice(&[0x00, 0x00, 0xff, 0xff]);
+    let bomb = blocks.repeat(1024);
     assert!(bomb.len() < 2 << 20);
 
     let mut inflater = Inflater::new(false, Pool::new(1));
@@ -365,6 +362,7 @@ fn endless_empty_blocks_end_each_step() {
         let step = inflater.step(&input, &mut out, 1_000).unwrap();
         assert_eq!(step.produced, 0);
         assert!(step.consumed > 0 && step.consumed <= 1 << 16);
+        let mut inflater = Inflater::new(true, Pool::new(1));
         let input = &block.repeat(3_000);
         assert_eq!(inflate(&mut inflater, &[input, &[0x00]], 1_000).unwrap(), b"");
     }
@@ -375,15 +373,18 @@ fn a_message_that_was_cut_off_fails() {
     // Fixed codes, dynamic codes and stored blocks.
     for message in [b"Hello, hello, hello".to_vec(), text(3_000, 13), random(300, 14)] {
         let payload = compress_once(&message, 15, level(6), &Pool::new(1));
-        for cut in 1..payload.len() {
+        // The first byte of a stored block alone is a message: the empty one.
+        let first = if payload[0] == 0x00 { 2 } else { 1 };
+        for cut in first..payload.len() {
             for takeover in [false, true] {
                 let mut inflater = Inflater::new(takeover, Pool::new(1));
-                let result = inflate(&mut inflater, &[&payload[..cut]], 1 << 16);
-                // With takeover the end is not proved: a stream cut inside a block's code
-                // lengths may wait for more of them.
-                if !takeover || cut > 100 {
-                    assert_eq!(result, Err(ProtocolError::InvalidDeflate), "cut at {cut}");
+                let mut result = inflate(&mut inflater, &[&payload[..cut]], 1 << 16);
+                if takeover && result.as_deref() == Ok(b"") {
+                    // Cut inside the code lengths of a dynamic block: it waits for more of them,
+                    // and the next message shows it.
+                    result = inflate(&mut inflater, &[&payload], 1 << 16);
                 }
+                assert_eq!(result, Err(ProtocolError::InvalidDeflate), "cut at {cut}");
             }
         }
     }
