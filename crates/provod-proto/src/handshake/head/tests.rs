@@ -42,6 +42,8 @@ fn headers_are_found_without_case_and_trimmed() {
     assert_eq!(head.header("empty"), Some(&b""[..]));
     assert_eq!(head.header("blank"), Some(&b""[..]));
     assert_eq!(head.header("none"), None);
+    let two = head.header(&["B".to_owned()].concat());
+    assert_eq!(two, Some(&b"two words"[..]), "a value outlives the name it was asked by");
     assert_eq!(head.header_str("note"), Some("caf\u{e9}"));
     assert_eq!(head.headers().count(), 6);
     assert_eq!(head.as_bytes(), text.as_bytes());
