@@ -78,9 +78,16 @@ impl fmt::Display for FieldError {
 impl std::error::Error for FieldError {}
 
 /// Header lines that an application adds, checked when they are added.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct ExtraFields {
     lines: Vec<u8>,
+}
+
+impl fmt::Debug for ExtraFields {
+    /// The lines stay out: they hold cookies and tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.lines.len())
+    }
 }
 
 impl ExtraFields {

@@ -37,6 +37,8 @@ mod negotiate;
 mod origin;
 mod request;
 mod response;
+#[cfg(test)]
+mod testing;
 
 pub use grammar::FieldError;
 pub use head::{

@@ -67,7 +67,7 @@ impl Fields {
         self.lines.iter().map(|&(name, value)| (self.text(name), self.slice(value)))
     }
 
-    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
@@ -81,19 +81,22 @@ macro_rules! header_methods {
         }
 
         /// The values of all lines of this name, compared without case.
-        pub fn header_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        pub fn header_all<'a, 'n>(
+            &'a self,
+            name: &'n str,
+        ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
             self.fields.all(name)
         }
 
         /// The value of the first line of this name, compared without case.
         #[must_use]
-        pub fn header<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
+        pub fn header(&self, name: &str) -> Option<&[u8]> {
             self.fields.all(name).next()
         }
 
         /// The value of the first line of this name, if it is UTF-8.
         #[must_use]
-        pub fn header_str<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        pub fn header_str(&self, name: &str) -> Option<&str> {
             self.header(name).and_then(|value| str::from_utf8(value).ok())
         }
 
