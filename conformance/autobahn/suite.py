@@ -80,11 +80,17 @@ def find_python2():
     pyenv = pathlib.Path(os.environ.get("PYENV_ROOT") or pathlib.Path.home() / ".pyenv")
     installed = sorted(pyenv.glob("versions/2.7*/bin/python2.7"))
     for candidate in [*installed, shutil.which("python2.7"), "/usr/bin/python2.7"]:
-        if candidate and os.path.exists(candidate):
-            probe = subprocess.run([candidate, "-c", ""], capture_output=True, check=False)
-            if probe.returncode == 0:
-                return str(candidate)
+        if candidate and starts(candidate):
+            return str(candidate)
     return None
+
+
+def starts(python):
+    """Whether this interpreter is there and whole; an environment outlives the one it is made of."""
+    try:
+        return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 class Suite:
@@ -94,7 +100,8 @@ class Suite:
         self.bin = CACHE / "python2.7" / "bin"
         stamp = CACHE / "installed"
         wanted = f"{VIRTUALENV}\n{REQUIREMENTS.read_text()}"
-        if not stamp.exists() or stamp.read_text() != wanted:
+        current = stamp.exists() and stamp.read_text() == wanted
+        if not current or not starts(self.bin / "python"):
             self._install()
             stamp.write_text(wanted)
 
@@ -115,7 +122,8 @@ class Suite:
             [maker / "bin" / "virtualenv", "--quiet", "-p", python2, self.bin.parent],
             [self.bin / "python", *pip, "-r", REQUIREMENTS],
         ):
-            if subprocess.run(command, check=False).returncode != 0:
+            quiet = {**os.environ, "PIP_NO_PYTHON_VERSION_WARNING": "1"}
+            if subprocess.run(command, env=quiet, check=False).returncode != 0:
                 raise SuiteError("failed: " + " ".join(map(str, command)))
 
     def cases(self, patterns):
@@ -165,10 +173,10 @@ class WsTest:
         index = self.directory / "cases" / "index.json"
         if not index.exists():
             return {}
-        reports = index.parent
+        pages = index.parent
         return {
             case: Result(case, entry["behavior"], entry["behaviorClose"],
-                         reports / entry["reportfile"])
+                         pages / pathlib.Path(entry["reportfile"]).with_suffix(".html"))
             for case, entry in json.loads(index.read_text()).get(agent, {}).items()
         }
 

@@ -210,9 +210,9 @@ describe('origins', () => {
   test('on loopback a name that only resolves there is refused', async (t) => {
     const server = await serve();
     t.after(() => server.kill());
-    // DNS rebinding: same origin for the browser, so only the Host header tells.
-    const host = 'evil.example';
-    const status = await handshakeStatus(server.port, { Host: host, Origin: FOREIGN });
+    // DNS rebinding: page and server are of one origin, so only the name in Host tells.
+    const host = `evil.example:${server.port}`;
+    const status = await handshakeStatus(server.port, { Host: host, Origin: `http://${host}` });
     assert.ok(status >= 400 && status < 500, `status ${status}`);
   });
 });
