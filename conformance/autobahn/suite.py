@@ -86,7 +86,7 @@ def find_python2():
 
 
 def starts(python):
-    """Whether this interpreter is there and whole; an environment outlives the one it is made of."""
+    """Whether this interpreter is whole. An environment may outlive the one it was made of."""
     try:
         return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
     except OSError:
