@@ -22,6 +22,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for address in running.addresses() {
         println!("слушаю ws://{address}/");
     }
-    running.wait().await;
+    end_asked().await;
+    running.drain(provod::Drain::default()).await;
     Ok(())
+}
+
+/// Waits for Ctrl-C, or for the SIGTERM of whoever started this.
+async fn end_asked() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
