@@ -1,0 +1,8 @@
+//! The server as a peer meets it: real sockets, raw bytes.
+#![allow(clippy::unwrap_used)]
+
+mod peer;
+mod servers;
+
+mod frames;
+mod handshake;
