@@ -360,12 +360,9 @@ async fn dns_rebinding_is_refused_on_loopback() {
 #[tokio::test]
 async fn rfc6455_4_2_2_the_clients_first_known_subprotocol_is_chosen() {
     let (_running, address) = start(Server::new().subprotocols(["v2", "v1"])).await;
-    for (offer, chosen) in [
-        ("v1, v2", Some("v1")),
-        ("other, v2", Some("v2")),
-        ("V1", None),
-        ("other", None),
-    ] {
+    for (offer, chosen) in
+        [("v1, v2", Some("v1")), ("other, v2", Some("v2")), ("V1", None), ("other", None)]
+    {
         let line = format!("Sec-WebSocket-Protocol: {offer}");
         let (peer, answer) = Peer::open_with(address, "/", &[&line]).await;
         assert_eq!(answer.header("Sec-WebSocket-Protocol"), chosen, "{offer}");
@@ -423,18 +420,10 @@ async fn rfc7692_7_1_offers_are_answered_or_declined() {
         (default, "permessage-deflate; server_max_window_bits=1000", None),
         (default, "permessage-deflate; server_max_window_bits=010", None),
         (default, "permessage-deflate; server_max_window_bits=-9", None),
-        (
-            default,
-            "permessage-deflate; server_max_window_bits=10; server_max_window_bits=10",
-            None,
-        ),
+        (default, "permessage-deflate; server_max_window_bits=10; server_max_window_bits=10", None),
         (default, "permessage-deflate; server_no_context_takeover=1", None),
         (default, "permessage-deflate; unknown", None),
-        (
-            default,
-            "permessage-deflate; unknown, permessage-deflate",
-            Some("permessage-deflate"),
-        ),
+        (default, "permessage-deflate; unknown, permessage-deflate", Some("permessage-deflate")),
         (default, "permessage-deflate, permessage-deflate", Some("permessage-deflate")),
     ];
     for (config, offer, expected) in cases {
@@ -469,7 +458,9 @@ async fn the_application_decides_with_the_whole_head_and_hands_over_state() {
                     Ok(Accept::new(name).subprotocol("b").header("Set-Cookie", "seen=1"))
                 }
                 Some(_) => Err(Response::text(404, "nothing here")),
-                None => Err(Response::text(401, "who?").header("WWW-Authenticate", b"Basic").unwrap()),
+                None => {
+                    Err(Response::text(401, "who?").header("WWW-Authenticate", b"Basic").unwrap())
+                }
             }
         })
         .start(|ws, name| async move {

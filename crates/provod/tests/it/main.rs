@@ -4,5 +4,6 @@
 mod peer;
 mod servers;
 
+mod closing;
 mod frames;
 mod handshake;

@@ -124,6 +124,11 @@ impl Peer {
         let _ = soon(self.io.write_all(bytes.as_ref())).await;
     }
 
+    /// Sends; whether the server still takes it.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        soon(self.io.write_all(bytes)).await.is_ok()
+    }
+
     /// Ends this half of the connection.
     pub(crate) async fn finish(&mut self) {
         let _ = soon(self.io.shutdown()).await;
