@@ -78,6 +78,7 @@ pub(crate) struct State {
 /// Somebody who waits for a Pong.
 struct PingWait {
     id: u64,
+    queued: Timestamp,
     answer: Option<Duration>,
     waker: Option<Waker>,
 }
@@ -318,11 +319,12 @@ impl Shared {
 
     /// Queues a Ping; the number finds its answer.
     pub(crate) fn ping(&self) -> Result<u64, Error> {
+        let queued = self.now();
         self.output(|state| {
             let id = state.next_ping;
             state.core.ping(Bytes::copy_from_slice(&id.to_be_bytes()))?;
             state.next_ping += 1;
-            state.pings.push(PingWait { id, answer: None, waker: None });
+            state.pings.push(PingWait { id, queued, answer: None, waker: None });
             Ok(id)
         })
     }
@@ -477,16 +479,24 @@ impl State {
     fn event(&mut self, event: Option<Event>, now: Timestamp) {
         match event {
             Some(Event::Close(_)) => self.end_input(Ended::Close, now),
-            Some(Event::Pong { payload, rtt: Some(rtt) }) => {
-                let waiting = self.pings.iter_mut().find(|p| payload == p.id.to_be_bytes()[..]);
-                if let Some(waiting) = waiting {
-                    waiting.answer = Some(rtt);
-                    if let Some(waker) = waiting.waker.take() {
-                        waker.wake();
-                    }
-                }
-            }
+            Some(Event::Pong { payload, rtt }) => self.pong(&payload, rtt, now),
             _ => {}
+        }
+    }
+
+    /// A Pong answers its Ping and, since a peer may answer the newest alone, those before it (RFC 6455
+    /// section 5.5.3). `rtt` is exact; without it the time in our own queue counts too.
+    fn pong(&mut self, payload: &[u8], rtt: Option<Duration>, now: Timestamp) {
+        let Ok(id) = payload.try_into().map(u64::from_be_bytes) else { return };
+        if !self.pings.iter().any(|p| p.id == id) {
+            return;
+        }
+        for waiting in self.pings.iter_mut().filter(|p| p.id <= id && p.answer.is_none()) {
+            let since = now.since(waiting.queued);
+            waiting.answer = Some(if waiting.id == id { rtt.unwrap_or(since) } else { since });
+            if let Some(waker) = waiting.waker.take() {
+                waker.wake();
+            }
         }
     }
 

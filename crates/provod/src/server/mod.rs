@@ -172,7 +172,8 @@ impl<S: Send + 'static> Server<S> {
     }
 
     /// Sets how many connections may be open; more are answered 503. A quarter of them may be unfinished
-    /// handshakes: beyond that the oldest is dropped. Default: the process's descriptor limit minus 64.
+    /// handshakes: beyond that the oldest is dropped. Default: the process's descriptor limit minus 64, or half of it
+    /// where that is more.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = Some(max);
