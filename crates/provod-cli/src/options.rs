@@ -32,7 +32,7 @@ pub(crate) struct Options {
     max_connections: Option<u32>,
 
     /// How long a client may take for its request: seconds, or with ms, s or m
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time_above_0)]
     handshake_timeout: Duration,
 
     /// How long the closing handshake may take
@@ -176,6 +176,13 @@ fn time(text: &str) -> Result<Duration, String> {
         return Err("expected a time of at most a year".to_owned());
     }
     Duration::try_from_secs_f64(seconds).map_err(|_| accepted.to_owned())
+}
+
+fn time_above_0(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        Duration::ZERO => Err("expected a time above 0, such as 10s or 500ms".to_owned()),
+        time => Ok(time),
+    }
 }
 
 fn origin(text: &str) -> Result<String, String> {

@@ -569,8 +569,13 @@ impl State {
     }
 
     fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) {
-        // Closing twice is no fault: the first one counts.
-        let _ = self.core.close(frame, now);
+        if matches!(self.ended, Some(Ended::Failed(_))) {
+            // The peer is owed the code of its violation, whatever the application thinks of it.
+            self.core.release_close(now);
+        } else {
+            // Closing twice is no fault: the first one counts.
+            let _ = self.core.close(frame, now);
+        }
         for waker in self.senders.take_all() {
             waker.wake();
         }

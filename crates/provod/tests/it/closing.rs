@@ -390,3 +390,56 @@ async fn a_dropped_close_has_closed_all_the_same() {
     peer.send(close(4002)).await;
     peer.expect_end().await;
 }
+
+#[tokio::test]
+async fn recv_dropped_at_every_byte_loses_nothing() {
+    let (out, mut reported) = reports();
+    let (_running, address) = start_with(Server::new(), move |mut ws| {
+        let out = out.clone();
+        async move {
+            let mut heard = Vec::new();
+            while heard.len() < 3 {
+                // Polled once and dropped, again and again.
+                if let Ok(message) = tokio::time::timeout(Duration::ZERO, ws.recv()).await {
+                    heard.push(message?.expect("no Close comes"));
+                }
+                tokio::task::yield_now().await;
+            }
+            let _ = out.send(heard);
+            Ok(())
+        }
+    })
+    .await;
+    let mut peer = Peer::open(address).await;
+    let bytes = [
+        raw(1, "При").fin(false).to_bytes(),
+        raw(9, "p").to_bytes(),
+        raw(0, "вет").to_bytes(),
+        binary(&[7; 200]),
+        text(""),
+    ];
+    for byte in bytes.concat() {
+        peer.send([byte]).await;
+        tokio::task::yield_now().await;
+    }
+    let heard = next(&mut reported).await;
+    let expected = [Message::text("Привет"), Message::binary(vec![7; 200]), Message::text("")];
+    assert_eq!(heard, expected);
+}
+
+#[tokio::test]
+async fn a_violation_tells_its_code_though_the_handler_closes_by_itself() {
+    let (_running, address) = start_with(Server::new(), |mut ws| async move {
+        // It never asks for messages, and ends the conversation when its sender's Ping is answered.
+        ws.ping().await?;
+        ws.close(1000, "").await?;
+        Ok(())
+    })
+    .await;
+    let mut peer = Peer::open(address).await;
+    let ping = peer.frame().await.unwrap();
+    assert_eq!(ping.opcode, 9);
+    peer.send([raw(10, ping.payload).to_bytes(), raw(3, "").to_bytes()].concat()).await;
+    peer.expect_close(1002).await;
+    peer.expect_end().await;
+}

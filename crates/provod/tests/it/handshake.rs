@@ -74,6 +74,10 @@ async fn each_broken_request_gets_its_status() {
         (400, add("Sec-WebSocket-Protocol: a b")),
         (400, add("Sec-WebSocket-Protocol: ")),
         (400, add("Sec-WebSocket-Extensions: permessage-deflate; =")),
+        // Texts that made the parsers of others take for ever.
+        (400, add(&format!("Sec-WebSocket-Extensions: a; b=\"{}", "\\c".repeat(3900)))),
+        (400, add(&format!("Sec-WebSocket-Protocol: a{}b", " ".repeat(7800)))),
+        (400, add(&format!("Sec-WebSocket-Protocol: {}", "a,".repeat(3800)))),
         (400, good.replace("HTTP/1.1", "HTTP/1.0")),
         (400, good.replace("HTTP/1.1", "HTTP/2.0")),
         (400, good.replace("HTTP/1.1", "http/1.1")),
@@ -131,8 +135,7 @@ async fn what_proxies_and_browsers_really_send_is_taken() {
         good.replace("Upgrade: websocket", "Upgrade: h2c, websocket"),
         good.replace("Host: localhost", "hOST:localhost:8080"),
         good.replace("Host: localhost", "Host: [::1]:80"),
-        good.replace("GET / ", "GET http://localhost/chat?a ")
-            .replace("Host: localhost", "Host: localhost"),
+        good.replace("GET / ", "GET http://localhost/chat?a "),
         good.replace("GET / ", "GET ws://localhost "),
         request("/", &["Content-Length: 0"]),
         request("/", &["X: \u{e9}\t"]),
@@ -250,9 +253,7 @@ async fn a_peer_that_leaves_in_mid_head_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn head_limits_can_be_set() {
-    let mut limits = HeadLimits::default();
-    limits.max_bytes = 400;
-    limits.max_headers = 6;
+    let limits = HeadLimits { max_bytes: 400, max_headers: 6 };
     let server = || Server::new().head_limits(limits);
     assert_eq!(refused(server(), request("/", &["A: b"; 2])).await.status, 431);
     let long = format!("A: {}", "b".repeat(400));
@@ -375,10 +376,9 @@ async fn rfc6455_4_2_2_the_clients_first_known_subprotocol_is_chosen() {
 
 #[tokio::test]
 async fn rfc7692_7_1_offers_are_answered_or_declined() {
-    let mut bits10 = DeflateConfig::default();
-    bits10.server_max_window_bits = 10;
-    bits10.client_max_window_bits = 11;
     let default = DeflateConfig::default();
+    let bits10 =
+        DeflateConfig { server_max_window_bits: 10, client_max_window_bits: 11, ..default };
     let cases = [
         (default, "permessage-deflate", Some("permessage-deflate")),
         (default, "x-other, permessage-deflate", Some("permessage-deflate")),

@@ -260,6 +260,21 @@ impl Peer {
     }
 }
 
+/// Talks to echoing peers in turn until one of them is closed; tells which.
+pub(crate) async fn first_closed(peers: &mut [Peer]) -> usize {
+    soon(async {
+        loop {
+            for (n, peer) in peers.iter_mut().enumerate() {
+                peer.send(text("still there?")).await;
+                if peer.frame().await.expect("an echo or a Close").opcode == 8 {
+                    return n;
+                }
+            }
+        }
+    })
+    .await
+}
+
 fn parse(buf: &[u8]) -> Option<(Frame, usize)> {
     let (first, second) = (*buf.first()?, *buf.get(1)?);
     assert_eq!(second & 0x80, 0, "a server does not mask");

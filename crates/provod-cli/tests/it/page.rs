@@ -1,0 +1,61 @@
+//! Plain HTTP at `provod serve`.
+
+use crate::peer::Peer;
+use crate::process::Provod;
+
+#[tokio::test]
+async fn a_browser_gets_the_page_and_what_it_needs() {
+    let server = Provod::serve(&[]);
+    let accept = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for target in ["/", "/chat", "/%D0%BC%D0%B8%D1%80?x=y"] {
+        let page = server.get(target, &[accept]).await;
+        assert_eq!(page.status, 200);
+        assert_eq!(page.header("Content-Type"), Some("text/html; charset=utf-8"));
+        assert_eq!(page.header("X-Content-Type-Options"), Some("nosniff"));
+        assert_eq!(page.header("Referrer-Policy"), Some("no-referrer"));
+        assert_eq!(page.header("Vary"), Some("Accept"));
+        assert_eq!(page.header("Cache-Control"), Some("no-cache"));
+        let policy = page.header("Content-Security-Policy").expect("a policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(page.body.contains("/_provod/page.js") && page.body.contains("/_provod/page.css"));
+    }
+    for (target, kind) in [
+        ("/_provod/page.js", "text/javascript; charset=utf-8"),
+        ("/_provod/page.css", "text/css; charset=utf-8"),
+    ] {
+        let answer = server.get(target, &[]).await;
+        assert_eq!((answer.status, answer.header("Content-Type")), (200, Some(kind)));
+        assert!(!answer.body.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn other_plain_requests_are_told_to_upgrade() {
+    let server = Provod::serve(&[]);
+    for lines in [&[][..], &["Accept: */*"], &["Accept: application/json, text/html;q=0"]] {
+        let answer = server.get("/chat", lines).await;
+        assert_eq!(answer.status, 426, "{lines:?}");
+        assert_eq!(answer.header("Upgrade"), Some("websocket"));
+        assert_eq!(answer.header("Sec-WebSocket-Version"), Some("13"));
+    }
+    let mut peer = Peer::connect(server.address).await;
+    peer.send("POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi").await;
+    let answer = peer.answer().await;
+    assert_eq!((answer.status, answer.header("Allow")), (405, Some("GET, HEAD")));
+}
+
+#[tokio::test]
+async fn health_and_counters_are_there_and_nothing_else() {
+    let server = Provod::serve(&[]);
+    let health = server.get("/_provod/health", &[]).await;
+    assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
+    let counters = server.get("/_provod/counters", &[]).await;
+    assert_eq!(counters.header("Content-Type"), Some("application/json"));
+    assert!(server.counter("accepted").await >= 2);
+    for target in ["/_provod", "/_provod/", "/_provod/secrets", "/_provod/../etc/passwd"] {
+        assert_eq!(server.get(target, &["Accept: text/html"]).await.status, 404, "{target}");
+    }
+    let long = format!("/{}", "a".repeat(300));
+    assert_eq!(server.get(&long, &["Accept: text/html"]).await.status, 400);
+}

@@ -1,0 +1,105 @@
+//! What the command says when it is called wrongly, and when it is asked.
+
+use crate::process::{Provod, run};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn wrong_values_name_the_flag_and_what_it_accepts() {
+    for (arguments, says) in [
+        (&["--workers=0"][..], &["--workers", "1..=1024"][..]),
+        (&["--workers=x"], &["--workers", "invalid digit"]),
+        (&["--max-message=x"], &["--max-message", "K, M or G"]),
+        (&["--max-message=-1"], &["--max-message", "K, M or G"]),
+        (&["--max-connections=0"], &["--max-connections", "1.."]),
+        (&["--handshake-timeout=fast"], &["--handshake-timeout", "500ms"]),
+        (&["--handshake-timeout=0"], &["--handshake-timeout", "above 0"]),
+        (&["--close-timeout=1y"], &["--close-timeout", "500ms"]),
+        (&["--allow-origin=a b"], &["--allow-origin", "https://example.com"]),
+        (&["--compress=maybe"], &["--compress", "on, off"]),
+        (&["--compress-threshold=1X"], &["--compress-threshold", "K, M or G"]),
+        (&["--drain=-5s"], &["--drain", "500ms"]),
+        (&["--log=provod=loud"], &["--log", "error, warn, info"]),
+        (&["nonsense"], &["[ADDR", "HOST:PORT, PORT, or unix:PATH"]),
+        (&["::1:80"], &["[ADDR", "[::1]:8080"]),
+        (&["--unknown"], &["--unknown"]),
+        (&["8080", "8081"], &["8081"]),
+    ] {
+        for command in ["serve", "listen"] {
+            let output = run(&[&[command], arguments].concat());
+            let stderr = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{command} {arguments:?}: {stderr}");
+            for part in says {
+                assert!(stderr.contains(part), "{command} {arguments:?}: no {part:?} in {stderr}");
+            }
+            assert!(output.stdout.is_empty());
+        }
+    }
+    assert_eq!(run(&[]).status.code(), Some(2));
+    assert_eq!(run(&["dance"]).status.code(), Some(2));
+}
+
+#[test]
+fn help_explains_every_option_and_its_default() {
+    let help = run(&["--help"]);
+    assert!(help.status.success());
+    let help = text(&help.stdout);
+    assert!(help.contains("serve") && help.contains("listen"), "{help}");
+    for command in ["serve", "listen"] {
+        let output = run(&[command, "--help"]);
+        assert!(output.status.success());
+        let help = text(&output.stdout);
+        for option in [
+            "--workers",
+            "--max-message",
+            "--max-connections",
+            "--handshake-timeout",
+            "--close-timeout",
+            "--allow-origin",
+            "--compress",
+            "--compress-threshold",
+            "--drain",
+            "--log",
+        ] {
+            assert!(help.contains(option), "no {option} in {help}");
+        }
+        for default in ["16M", "10s", "5s", "1K", "one for each core"] {
+            assert!(help.contains(default), "no {default} in {help}");
+        }
+    }
+    assert!(text(&run(&["serve", "--help"]).stdout).contains("127.0.0.1:8080"));
+    assert!(text(&run(&["listen", "--help"]).stdout).contains("127.0.0.1:9001"));
+    assert!(run(&["--version"]).status.success());
+}
+
+#[tokio::test]
+async fn an_address_in_use_has_its_own_message() {
+    let first = Provod::serve(&[]);
+    let address = first.address.to_string();
+    for command in ["serve", "listen"] {
+        let output = run(&[command, &address]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(&address) && stderr.contains("the address is in use"), "{stderr}");
+    }
+}
+
+#[test]
+fn an_address_that_is_not_here_says_so() {
+    // TEST-NET-1 (RFC 5737) is nobody's address.
+    let output = run(&["serve", "192.0.2.1:8080"]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("cannot listen on 192.0.2.1:8080"), "{stderr}");
+}
+
+#[tokio::test]
+async fn the_ready_line_names_the_address() {
+    let serve = Provod::serve(&[]);
+    assert_eq!(serve.announced, format!("provod serve: open http://{}/\n", serve.address));
+    let listen = Provod::start("listen", &[]);
+    let line = format!("provod listen: echoing on ws://{}/\n", listen.address);
+    assert_eq!(listen.announced, line);
+}
