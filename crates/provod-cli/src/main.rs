@@ -5,6 +5,7 @@ mod options;
 mod process;
 mod serve;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("provod: {e}");
+            // Where standard error is closed, the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "provod: {e}");
             ExitCode::FAILURE
         }
     }

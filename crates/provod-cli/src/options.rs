@@ -118,6 +118,8 @@ impl Options {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)
+            // They would be told on standard error too, and a panic there would end the connection at hand.
+            .log_internal_errors(false)
             .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
             .init();
     }

@@ -331,7 +331,8 @@ impl Shared {
 
     pub(crate) fn poll_pong(&self, id: u64, waker: &Waker) -> Poll<Result<Duration, Error>> {
         let mut state = self.lock();
-        let over = state.core.closed().is_some();
+        // Behind the end of the input there is no Pong.
+        let over = state.core.closed().is_some() || state.ended.is_some();
         let Some(at) = state.pings.iter().position(|p| p.id == id) else {
             return Poll::Ready(Err(Error::new(Kind::Closed)));
         };
@@ -536,9 +537,8 @@ impl State {
         if self.discard || (self.inbox.is_empty() && self.awaits_end) {
             self.core.release_close(now);
         }
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
+        let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());
+        pings.chain(self.reader.take()).for_each(Waker::wake);
     }
 
     fn discard(&mut self, now: Timestamp) {
