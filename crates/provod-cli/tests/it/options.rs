@@ -29,7 +29,7 @@ async fn max_connections_bounds_connections() {
 
 #[tokio::test]
 async fn handshake_timeout_cuts_slow_heads() {
-    let server = Provod::serve(&["--handshake-timeout=100ms"]);
+    let server = Provod::serve(&["--handshake-timeout=500ms"]);
     let mut peer = Peer::connect(server.address).await;
     peer.send("GET / HTTP/1.1\r\n").await;
     assert_eq!(peer.answer().await.status, 408);

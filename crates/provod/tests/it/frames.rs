@@ -6,7 +6,7 @@ use provod::proto::raw::{RawFrame, RawLength};
 use provod::{Config, DeflateConfig, Server};
 
 use crate::peer::{Peer, binary, close, header, ping, raw, text};
-use crate::servers::{hasty, start};
+use crate::servers::{patient, start};
 
 const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate";
 const DEFLATE_ONCE: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
@@ -276,7 +276,7 @@ async fn pings_are_answered_in_order_with_their_payload() {
 
 #[tokio::test]
 async fn a_flood_of_pings_never_read_keeps_a_bounded_number_of_pongs() {
-    let (running, address) = start(Server::new().config(hasty())).await;
+    let (running, address) = start(Server::new().config(patient())).await;
     let (mut peer, _) = Peer::connect_narrow(address).await.upgrade("/", &[]).await;
     let flood = ping(&"x".repeat(125)).repeat(1000);
     for _ in 0..500 {

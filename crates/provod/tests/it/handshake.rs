@@ -209,7 +209,7 @@ async fn what_follows_a_refused_request_is_not_read_as_another() {
 
 #[tokio::test]
 async fn a_slow_head_is_cut_with_408() {
-    let server = Server::new().handshake_timeout(Duration::from_millis(200));
+    let server = Server::new().handshake_timeout(Duration::from_millis(500));
     let (running, address) = start(server).await;
     let mut peer = Peer::connect(address).await;
     peer.send("GET / HTTP/1.1\r\n").await;

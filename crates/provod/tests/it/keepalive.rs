@@ -49,7 +49,7 @@ async fn a_silent_peer_is_lost_after_a_ping() {
 
 #[tokio::test]
 async fn any_bytes_are_a_sign_of_life() {
-    let (_running, mut peer, mut ws) = connected(pinging(10, 300)).await;
+    let (_running, mut peer, mut ws) = connected(pinging(20, 1000)).await;
     // No Pong ever, but a message behind each of some Pings, over many deadlines.
     for n in 0..60 {
         expect_ping(&mut peer).await;
@@ -62,12 +62,12 @@ async fn any_bytes_are_a_sign_of_life() {
 
 #[tokio::test]
 async fn the_deadline_waits_while_the_application_does_not_take_what_came() {
-    let (_running, mut peer, mut ws) = connected(pinging(10, 150)).await;
+    let (_running, mut peer, mut ws) = connected(pinging(20, 1000)).await;
     // More than the read-ahead: the Pongs behind it lie unread.
     let mut flood = binary(&vec![1; 100_000]);
     flood.extend(binary(b"end"));
     peer.send(flood).await;
-    for _ in 0..40 {
+    for _ in 0..60 {
         let ping = expect_ping(&mut peer).await;
         peer.send(pong(&ping)).await;
     }

@@ -184,7 +184,7 @@ impl Peer {
                 return Some(frame);
             }
             if !self.fill().await {
-                assert!(self.buf.is_empty(), "the stream ends inside a frame: {:?}", self.buf);
+                assert!(self.buf.is_empty(), "the stream ends inside a frame");
                 return None;
             }
         }

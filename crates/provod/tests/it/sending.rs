@@ -10,7 +10,7 @@ use provod::{
 use tokio::sync::mpsc;
 
 use crate::peer::{Peer, binary, close, soon, text, until};
-use crate::servers::{hasty, start, start_with};
+use crate::servers::{hasty, patient, start, start_with};
 
 /// More than the system's buffers between two sockets hold.
 const STOPPER: usize = 16 << 20;
@@ -263,7 +263,7 @@ async fn one_prepared_message_reaches_everybody() {
 
 #[tokio::test]
 async fn a_ping_overtakes_queued_data_and_a_close_does_not() {
-    let (_running, mut peer, mut ws) = connected(Config::default()).await;
+    let (_running, mut peer, mut ws) = connected(patient()).await;
     ws.try_send(vec![0; STOPPER]).unwrap();
     let sender = ws.sender();
     tokio::spawn(async move { sender.ping().await });

@@ -42,3 +42,10 @@ pub(crate) fn hasty() -> Config {
     config.close_timeout = Duration::from_millis(100);
     config
 }
+
+/// Settings under which a closing handshake may take as long as a busy machine makes it.
+pub(crate) fn patient() -> Config {
+    let mut config = Config::default();
+    config.close_timeout = Duration::from_secs(3600);
+    config
+}
