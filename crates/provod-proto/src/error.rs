@@ -40,6 +40,9 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+impl std::error::Error for ProtocolError {}
+impl std::error::Error for LimitError {}
+impl std::error::Error for UsageError {}
 
 impl From<ProtocolError> for Error {
     fn from(e: ProtocolError) -> Self {
