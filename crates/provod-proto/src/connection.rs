@@ -213,7 +213,12 @@ impl Connection {
     ///
     /// As [`handle_input`](Self::handle_input).
     pub fn handle_direct(&mut self, n: usize, now: Timestamp) -> Result<Progress, Error> {
-        self.keepalive.alive(&mut self.timers);
+        if n > 0 {
+            self.keepalive.alive(&mut self.timers);
+        }
+        if let Some(Cause::Failed(e)) = &self.cause {
+            return Err(e.clone());
+        }
         match self.incoming.direct(n) {
             Ok(step) => Ok(self.stepped(step, now)),
             Err(e) => Err(self.fail(e, now)),
@@ -254,7 +259,7 @@ impl Connection {
 
     /// Runs the timers that are due at `now`; see [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        while let Some(kind) = self.timers.expired(now) {
+        for kind in self.timers.take_expired(now) {
             match (kind, &self.config.keepalive) {
                 (TimerKind::Ping, Some(keepalive)) => {
                     let payload = self.keepalive.ping_due(keepalive, &mut self.timers, now);
@@ -358,9 +363,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When the connection is closing already.
+    /// When the connection is closing already, or the frame is not one that
+    /// [`CloseFrame::new`] would have made.
     pub fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) -> Result<(), UsageError> {
         self.may_send()?;
+        frame.as_ref().map_or(Ok(()), CloseFrame::check)?;
         self.outgoing.close(frame);
         self.cause.get_or_insert(Cause::Local);
         self.turn(Input::Local, now);
@@ -520,11 +527,12 @@ impl Connection {
                 let failed = matches!(self.cause, Some(Cause::Failed(_) | Cause::Lost));
                 self.half_close = self.side == Side::Server || failed;
                 self.close_timer(now);
-                self.settle(0);
+                self.settle(self.outgoing.close_sent().cloned(), 0);
             }
             Action::End => {
+                let sent = self.outgoing.close_sent().cloned();
                 let unsent = self.outgoing.abandon();
-                self.settle(unsent);
+                self.settle(sent, unsent);
                 self.half_close = false;
                 self.timers = Timers::default();
             }
@@ -565,12 +573,12 @@ impl Connection {
     }
 
     /// Writes down the outcome, once.
-    fn settle(&mut self, unsent: usize) {
+    fn settle(&mut self, sent: Option<Option<CloseFrame>>, unsent: usize) {
         if self.closed.is_none() {
             self.closed = Some(Box::new(Closed {
                 cause: self.cause.clone().unwrap_or(Cause::Lost),
                 received: self.received.clone(),
-                sent: self.outgoing.close_sent().cloned(),
+                sent,
                 unsent,
             }));
         }
