@@ -443,10 +443,25 @@ impl Connection {
         matches!(self.state, State::Open | State::Asked)
     }
 
+    /// Whether the driver should read: input means something, or must be drained so that the peer, which may
+    /// be blocked in writing, reads our last words.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        let draining = matches!(self.state, State::Flushing | State::Draining);
+        (self.is_receiving() || draining) && !self.eof
+    }
+
     /// Bytes queued and not yet handed to the transport.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.outgoing.buffered()
+    }
+
+    /// Bytes of memory that the send queue holds, about: [`buffered`](Self::buffered) and the cost of many
+    /// small messages beside their bytes. What a limit on the queue should look at.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.outgoing.held()
     }
 
     /// Whether there is anything to write.

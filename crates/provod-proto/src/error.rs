@@ -40,9 +40,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-impl std::error::Error for ProtocolError {}
-impl std::error::Error for LimitError {}
-impl std::error::Error for UsageError {}
 
 impl From<ProtocolError> for Error {
     fn from(e: ProtocolError) -> Self {
@@ -139,6 +136,8 @@ impl ProtocolError {
     }
 }
 
+impl std::error::Error for ProtocolError {}
+
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message())
@@ -169,6 +168,8 @@ impl LimitError {
     }
 }
 
+impl std::error::Error for LimitError {}
+
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -197,6 +198,8 @@ pub enum UsageError {
     /// A text message that is not UTF-8.
     InvalidUtf8,
 }
+
+impl std::error::Error for UsageError {}
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

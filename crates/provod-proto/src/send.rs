@@ -28,9 +28,11 @@ const WIRE_TARGET: usize = 64 << 10;
 const MAX_PONGS: usize = 64;
 /// Pings that wait unwritten; one more is refused.
 const MAX_PINGS: usize = 64;
-/// What the header of a frame takes at least. It is counted for each message that waits, so that
-/// messages of no bytes are not free.
+/// What the header of a frame takes at least. It is counted for each message that waits, so that the
+/// loss of a message of no bytes shows.
 const LEAST_HEADER: usize = 2;
+/// What a waiting message costs beside its bytes: its place in the queue and its allocation.
+const PENDING_COST: usize = 128;
 
 /// Whether one message is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -247,6 +249,11 @@ impl Outgoing {
     /// before that with two bytes for each message.
     pub(crate) fn buffered(&self) -> usize {
         self.waiting_bytes + self.wire.len()
+    }
+
+    /// Bytes of memory that the queue holds, about: many small messages cost more than their bytes.
+    pub(crate) fn held(&self) -> usize {
+        self.buffered() + self.waiting.len() * PENDING_COST
     }
 
     /// Whether everything was handed to the transport.

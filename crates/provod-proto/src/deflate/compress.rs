@@ -42,14 +42,16 @@ impl Level {
 }
 
 impl Default for Level {
+    /// Level 3. Level 1 builds no Huffman codes of its own, and its output is a third larger;
+    /// above 3 a message of a few KiB hardly gets smaller.
     fn default() -> Self {
-        Self::FASTEST
+        Self(3)
     }
 }
 
 /// Compresses the messages of one direction of one connection (RFC 7692 section 7.2.1).
 ///
-/// With context takeover it owns its state (some 370 KB at 15 window bits) from the first message
+/// With context takeover it owns its state (380 KB at 15 window bits, 251 KB at 9) from the first message
 /// on; without, it borrows one from the pool for each message.
 #[derive(Debug)]
 pub struct Compressor {

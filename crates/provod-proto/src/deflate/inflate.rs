@@ -9,7 +9,7 @@ use crate::ProtocolError;
 const WINDOW_BITS: u8 = 15;
 const WINDOW: usize = 1 << WINDOW_BITS;
 
-/// What bounds one step besides `max_out`: empty blocks take input and make no output.
+/// What bounds one step besides `max_out`: empty blocks take input and make no output. In bytes.
 const MAX_INPUT: usize = 64 * 1024;
 
 /// A restart after BFINAL copies the window, for as little as two bytes of input.
@@ -17,11 +17,12 @@ const MAX_RESTARTS: u32 = 16;
 
 /// What RFC 7692 section 7.2.2 appends to a message, and one more empty stored block. A whole
 /// message stands in front of a block after the first four bytes, so the added block leaves no
-/// trace; in a message that was cut off it turns into output, an error or a missing end.
+/// trace; in a message that was cut off it most often turns into output or an error.
 const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0xff, 0xff];
 
-/// The same with BFINAL in the added block: "the stream has ended" is then a proof that the message
-/// was whole. Without context takeover the stream is not needed any more.
+/// The same with BFINAL in the added block: a stream that ends exactly there was whole. Only
+/// without context takeover, where the stream is not needed any more; to restart it each time
+/// would cost a copy of the window.
 const FINAL_TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
 
 /// What one [`Inflater::step`] did.
@@ -46,7 +47,7 @@ pub struct Finish {
 
 /// Inflates the messages of one direction of one connection (RFC 7692 section 7.2.2).
 ///
-/// With context takeover it owns its state (some 75 KB) from the first message on; without, it
+/// With context takeover it owns its state (80 KB) from the first message on; without, it
 /// borrows one from the pool for each message.
 ///
 /// For each message: [`step`](Self::step) until all input is consumed, frame after frame, then
@@ -109,7 +110,8 @@ impl Inflater {
     /// # Errors
     ///
     /// [`ProtocolError::InvalidDeflate`] when the message was cut off before its last block ended
-    /// (RFC 7692 section 7.2.1).
+    /// (RFC 7692 section 7.2.1). With context takeover one such cut, inside the code lengths of a
+    /// block, may show only in the next message.
     pub fn finish_step(
         &mut self,
         out: &mut Vec<u8>,

@@ -1,7 +1,7 @@
 //! permessage-deflate (RFC 7692): the DEFLATE side.
 //!
 //! A [`Compressor`] makes the payload of one direction's messages, an [`Inflater`] reads the other
-//! direction's, and a [`Pool`] lends both of them their state: some 370 KB and 75 KB, which a
+//! direction's, and a [`Pool`] lends both of them their state: 380 KB and 80 KB, which a
 //! connection without context takeover owns only while a message is on its way. Negotiation
 //! (RFC 7692 section 7.1) belongs to the handshake; here its results are plain arguments.
 //!

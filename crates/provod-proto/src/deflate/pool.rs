@@ -97,6 +97,16 @@ impl Pool {
         (idle.compressors.len(), idle.inflaters.len())
     }
 
+    #[cfg(test)]
+    pub(super) fn poison(&self) {
+        let pool = self.clone();
+        let holder = std::thread::spawn(move || {
+            let _idle = pool.lock();
+            panic!("on purpose, to poison the lock");
+        });
+        assert!(holder.join().is_err() && self.idle.is_poisoned());
+    }
+
     /// A thread that panicked while it held the lock left whole lists behind: no operation under
     /// the lock stops halfway.
     fn lock(&self) -> MutexGuard<'_, Idle> {

@@ -1,0 +1,66 @@
+//! The settings of a connection.
+
+use std::time::Duration;
+
+use provod_proto::{self as proto, Compression, Keepalive, Limits};
+
+/// The settings of a connection. All have defaults that are safe on the open internet.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut config = provod::Config::default();
+/// config.limits.max_message = 64 << 10;
+/// config.close_timeout = Duration::from_secs(2);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Config {
+    /// How long and in how many pieces a message may be. Default: 16 MiB, 131,072 frames.
+    pub limits: Limits,
+    /// Pings every 25 s and gives a silent peer up 20 s after one; `None` switches both off.
+    pub keepalive: Option<Keepalive>,
+    /// The closing handshake ends within this time. Default: 5 s.
+    pub close_timeout: Duration,
+    /// Which messages are compressed and how hard, where compression was negotiated.
+    pub compression: Compression,
+    /// [`send`](crate::WebSocket::send) waits while this many bytes are queued. Default: 64 KiB.
+    pub high_water: usize,
+    /// [`try_send`](crate::Sender::try_send) refuses while this many bytes are queued. Default: 1 MiB.
+    pub hard_limit: usize,
+    /// Received messages wait for the application up to about this many bytes; then the connection is not
+    /// read, and the peer feels it. Default: 64 KiB.
+    pub read_ahead: usize,
+    /// A wire trace, where one is on, shows this many of the first bytes of each payload. Default: 0.
+    pub trace_payload: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let core = proto::Config::default();
+        Self {
+            limits: core.limits,
+            keepalive: core.keepalive,
+            close_timeout: core.close_timeout,
+            compression: core.compression,
+            high_water: 64 << 10,
+            hard_limit: 1 << 20,
+            read_ahead: 64 << 10,
+            trace_payload: 0,
+        }
+    }
+}
+
+impl Config {
+    /// What of it concerns the core. The wire trace is on when the target `provod::wire` is at trace level.
+    pub(crate) fn core(&self) -> proto::Config {
+        let mut core = proto::Config::default();
+        core.limits = self.limits;
+        core.keepalive = self.keepalive;
+        core.close_timeout = self.close_timeout;
+        core.compression = self.compression;
+        core.trace = crate::trace::is_on();
+        core.trace_payload = self.trace_payload;
+        core
+    }
+}

@@ -1,0 +1,327 @@
+//! The driver: moves bytes between a transport and the core, and messages between the core and the
+//! application.
+//!
+//! A connection is one task. A turn of it reads, lets the handler run, and writes: so all that a handler
+//! sends while one batch of input is handled leaves in one write, and a Pong or a Close needs no handler. The
+//! [`WebSocket`](crate::WebSocket) and [`Sender`](crate::Sender) are handles to the state that both share,
+//! wherever they live.
+
+mod inbox;
+mod shared;
+mod waiters;
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use provod_proto::{CloseCode, Timestamp};
+use tokio::time::Sleep;
+
+use crate::BoxError;
+use crate::trace;
+use crate::transport::Transport;
+
+pub(crate) use inbox::Ended;
+pub(crate) use shared::{Info, Shared, State};
+pub(crate) use waiters::Slot;
+
+/// The size of a worker's read buffer.
+const READ_BUFFER: usize = 64 << 10;
+/// A read is never smaller, however little room the inbox has.
+const LEAST_READ: usize = 2048;
+/// Turns that one poll takes before it lets other tasks run.
+const TURNS: usize = 16;
+/// Slices in one vectored write.
+const SLICES: usize = 64;
+
+thread_local! {
+    /// The read buffer belongs to the worker: an idle connection owns none.
+    static BUFFER: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// Runs `f` with the worker's read buffer, empty and with room.
+pub(crate) fn with_read_buffer<R>(f: impl FnOnce(&mut BytesMut) -> R) -> R {
+    BUFFER.with(|cell| match cell.try_borrow_mut() {
+        Ok(mut buf) => {
+            buf.clear();
+            buf.reserve(READ_BUFFER);
+            f(&mut buf)
+        }
+        // One poll inside another on the same thread: rare, and right all the same.
+        Err(_) => f(&mut BytesMut::with_capacity(READ_BUFFER)),
+    })
+}
+
+/// What the handler of a connection returns.
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// The task of one connection.
+pub(crate) struct Driver<T> {
+    shared: Arc<Shared>,
+    /// `None` once the connection is over; the handler may still run.
+    io: Option<T>,
+    /// Input that waits until the application has taken what came before it.
+    carry: BytesMut,
+    paused: bool,
+    /// The transport's half-close is under way.
+    half_closing: bool,
+    timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
+    handler: Option<HandlerFuture>,
+}
+
+impl<T: Transport> Driver<T> {
+    /// A driver that has read `carry` already.
+    pub(crate) fn new(shared: Arc<Shared>, io: T, carry: BytesMut, handler: HandlerFuture) -> Self {
+        Self {
+            shared,
+            io: Some(io),
+            carry,
+            paused: false,
+            half_closing: false,
+            timer: None,
+            handler: Some(handler),
+        }
+    }
+
+    /// Reads once. Returns whether anything came of it.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(io) = &mut self.io else { return false };
+        let now = self.shared.now();
+        let mut state = self.shared.lock();
+        if !state.core.wants_input() {
+            return false;
+        }
+        if state.is_inbox_full() {
+            if !self.paused {
+                self.paused = true;
+                state.core.handle_reading_paused();
+            }
+            return false;
+        }
+        if std::mem::take(&mut self.paused) {
+            state.core.handle_reading_resumed();
+        }
+        if !self.carry.is_empty() {
+            let mut carry = std::mem::take(&mut self.carry);
+            self.carry = state.feed(&mut carry, now, cx.waker());
+            return true;
+        }
+        if let Some((buf, room)) = state.core.direct_buffer() {
+            let read = io.poll_read(cx, buf, room);
+            return match read {
+                Poll::Pending => false,
+                Poll::Ready(Ok(n @ 1..)) => {
+                    state.direct(n, now, cx.waker());
+                    true
+                }
+                Poll::Ready(end) => {
+                    state.input_over(end.err(), now);
+                    true
+                }
+            };
+        }
+        let most = state.read_room().clamp(LEAST_READ, READ_BUFFER);
+        drop(state);
+        with_read_buffer(|buf| match io.poll_read(cx, buf, most) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(1..)) => {
+                self.carry = self.shared.lock().feed(buf, now, cx.waker());
+                true
+            }
+            Poll::Ready(end) => {
+                self.shared.lock().input_over(end.err(), now);
+                true
+            }
+        })
+    }
+
+    /// Writes all there is, as far as the transport takes it.
+    fn write(&mut self, cx: &mut Context<'_>) {
+        let Some(io) = &mut self.io else { return };
+        let now = self.shared.now();
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        state.begin_write();
+        loop {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let n = state.core.poll_transmit(&mut slices, now);
+            if n == 0 {
+                break;
+            }
+            match io.poll_write(cx, &slices[..n]) {
+                Poll::Ready(Ok(taken @ 1..)) => {
+                    state.counters.bytes_out.add(taken as u64);
+                    state.core.handle_transmitted(taken, now);
+                }
+                Poll::Ready(end) => {
+                    let error = end.err().unwrap_or_else(|| std::io::ErrorKind::WriteZero.into());
+                    state.broken(error, now);
+                    break;
+                }
+                Poll::Pending => {
+                    state.core.handle_blocked();
+                    break;
+                }
+            }
+        }
+        state.room_made();
+        self.half_closing |= state.core.poll_half_close();
+        if self.half_closing
+            && let Poll::Ready(result) = io.poll_half_close(cx)
+        {
+            self.half_closing = false;
+            if result.is_err() {
+                // The peer is gone, which is all that is waited for here.
+                state.core.handle_lost(now);
+            }
+        }
+    }
+
+    /// Lets the handler run, and closes as its end demands.
+    fn run_handler(&mut self, cx: &mut Context<'_>) {
+        let Some(handler) = &mut self.handler else {
+            let mut state = self.shared.lock();
+            if state.is_abandoned() {
+                state.close_with(CloseCode::GOING_AWAY, "", self.shared.now());
+            }
+            return;
+        };
+        let result = match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => {
+                let mut state = self.shared.lock();
+                if state.is_abandoned() {
+                    state.close_with(CloseCode::GOING_AWAY, "", self.shared.now());
+                }
+                return;
+            }
+            Ok(Poll::Ready(result)) => Ok(result),
+            Err(panic) => Err(panic),
+        };
+        // What the handler owned, the WebSocket perhaps, is dropped before the outcome is looked at.
+        self.drop_handler();
+        let now = self.shared.now();
+        let mut state = self.shared.lock();
+        match result {
+            Ok(Ok(())) if state.is_abandoned() => state.close_with(CloseCode::NORMAL, "", now),
+            // The WebSocket lives on elsewhere, and the connection with it.
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => {
+                // The peer's own faults end handlers every day; they are no news of ours.
+                let usual = e.downcast_ref::<crate::Error>().is_some();
+                if !usual {
+                    let peer = self.shared.info.peer();
+                    tracing::error!(peer, error = %e, "a handler failed, closing with 1011");
+                }
+                state.close_with(CloseCode::INTERNAL_ERROR, "", now);
+            }
+            Err(panic) => {
+                state.counters.panics.add(1);
+                let (peer, what) = (self.shared.info.peer(), panic_text(&*panic));
+                tracing::error!(peer, panic = what, "a handler panicked, closing with 1011");
+                state.close_with(CloseCode::INTERNAL_ERROR, "", now);
+            }
+        }
+    }
+
+    /// Drops the handler with all it owns. The state must not be locked: a WebSocket among that locks it.
+    fn drop_handler(&mut self) {
+        let handler = self.handler.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(handler))).is_err() {
+            tracing::error!(peer = self.shared.info.peer(), "a handler panicked while it was dropped");
+        }
+    }
+
+    /// Runs the core's timers; returns whether one was due.
+    fn run_timers(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(next) = self.shared.lock().core.poll_timeout() else {
+            self.timer = None;
+            return false;
+        };
+        let (at, _) = next;
+        // An alarm that rings too early costs one turn; setting it anew with each message costs more.
+        let set = match &mut self.timer {
+            Some((set, _)) if *set <= at => false,
+            Some((set, sleep)) => {
+                *set = at;
+                sleep.as_mut().reset(self.shared.instant(at));
+                true
+            }
+            None => {
+                let sleep = Box::pin(tokio::time::sleep_until(self.shared.instant(at)));
+                self.timer = Some((at, sleep));
+                true
+            }
+        };
+        let Some((_, sleep)) = &mut self.timer else { return set };
+        if sleep.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.timer = None;
+        let now = self.shared.now();
+        let mut state = self.shared.lock();
+        state.core.handle_timeout(now);
+        state.settle();
+        true
+    }
+}
+
+impl<T: Transport> Future for Driver<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.shared.lock().begin_turn(cx.waker());
+        for _ in 0..TURNS {
+            let timed = this.run_timers(cx);
+            let read = this.read(cx);
+            this.run_handler(cx);
+            this.write(cx);
+            let mut state = this.shared.lock();
+            trace::flush(&mut state.core, this.shared.info.peer());
+            state.settle();
+            if state.core.is_done() {
+                this.io = None;
+                this.timer = None;
+                this.carry = BytesMut::new();
+            }
+            let over = this.io.is_none() && (this.handler.is_none() || state.is_aborted());
+            let idle = !over && !timed && !read && state.end_turn();
+            drop(state);
+            if over {
+                this.drop_handler();
+                return Poll::Ready(());
+            }
+            if idle {
+                return Poll::Pending;
+            }
+        }
+        this.shared.lock().end_turn();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for Driver<T> {
+    /// The runtime may drop the task at any time; nobody may wait for it for ever.
+    fn drop(&mut self) {
+        let now = self.shared.now();
+        let mut state = self.shared.lock();
+        state.core.handle_lost(now);
+        state.settle();
+        drop(state);
+        // A panic here may meet one that unwinds already, which would abort the process.
+        let handler = self.handler.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
+}

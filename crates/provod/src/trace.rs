@@ -1,0 +1,29 @@
+//! The wire trace: each frame as a `tracing` event of the target `provod::wire`, at trace level.
+//!
+//! Payloads are left out unless [`Config::trace_payload`](crate::Config::trace_payload) asks for them.
+
+use provod_proto::{Connection, TracedFrame};
+
+const TARGET: &str = "provod::wire";
+
+pub(crate) fn is_on() -> bool {
+    tracing::enabled!(target: "provod::wire", tracing::Level::TRACE)
+}
+
+/// Writes out the frames that the core has seen since the last time.
+pub(crate) fn flush(core: &mut Connection, peer: &str) {
+    for TracedFrame { sent, header, payload, .. } in core.poll_trace() {
+        let way = if sent { "out" } else { "in" };
+        tracing::trace!(
+            target: TARGET,
+            peer,
+            way,
+            opcode = ?header.opcode,
+            fin = header.fin,
+            compressed = header.rsv1,
+            masked = header.mask.is_some(),
+            len = header.len,
+            payload = (!payload.is_empty()).then(|| payload.escape_ascii().to_string()),
+        );
+    }
+}

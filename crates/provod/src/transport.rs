@@ -1,0 +1,54 @@
+//! The seam between the driver and what carries the bytes.
+
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use bytes::buf::BufMut as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+
+/// A stream of bytes both ways. Every [`AsyncRead`] and [`AsyncWrite`] is one.
+pub(crate) trait Transport: Send + Unpin + 'static {
+    /// Appends at most `most` bytes to `buf`, which has room; 0 is the end of the stream.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut BytesMut,
+        most: usize,
+    ) -> Poll<io::Result<usize>>;
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Ends this end's half of the stream.
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut BytesMut,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        // The future of one read keeps nothing between polls, so it can be made anew each time.
+        pin!(self.read_buf(&mut buf.limit(most))).poll(cx)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_shutdown(cx)
+    }
+}
