@@ -70,7 +70,7 @@ impl Default for Keepalive {
 pub struct Compression {
     /// Messages below this many bytes leave uncompressed. Default: 1024.
     pub threshold: usize,
-    /// How hard to compress. Default: the fastest.
+    /// How hard to compress. Default: 3.
     pub level: Level,
 }
 

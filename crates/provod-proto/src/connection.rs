@@ -44,6 +44,9 @@ impl fmt::Debug for Role {
 pub struct DeflateSetup {
     /// What the opening handshake agreed.
     pub params: DeflateParams,
+    /// Whether this end compresses. A client that was answered a window of 2^8 bytes cannot, and sends plain
+    /// messages, which is always right (RFC 7692 section 6).
+    pub compress: bool,
     /// The idle compressors and inflaters of this worker.
     pub pool: Pool,
 }
@@ -625,8 +628,9 @@ fn codecs(
         Side::Client => (client, server),
     };
     let inflater = Inflater::new(peer.0, setup.pool.clone());
-    // A window of 2^8 bytes is legal, but the compressor cannot keep to it: such messages leave plain.
-    let compressor = (9..=15).contains(&own.1).then(|| {
+    // The compressor knows windows of 2^9 to 2^15 bytes and nothing else.
+    let able = setup.compress && (9..=15).contains(&own.1);
+    let compressor = able.then(|| {
         let level = config.compression.level;
         let compressor = Compressor::new(own.1, own.0, level, setup.pool.clone());
         Box::new(Deflate { compressor, window_bits: own.1, takeover: own.0 })

@@ -280,7 +280,7 @@ impl Incoming {
         if !payload.is_empty() {
             let most = message.room(limits).min(INFLATE_STEP as u64) as usize;
             let done = inflater.step(payload, &mut message.inflated, most)?;
-            if done.consumed == 0 && done.produced == 0 {
+            if done.consumed == 0 && done.produced == 0 && !done.more {
                 return Err(ProtocolError::InvalidDeflate.into());
             }
             step.event = message.inflated(done.produced, limits)?;

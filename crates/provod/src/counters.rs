@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use provod_proto::Closed;
 
-/// The running counters of a server.
+/// The running counters of a server: see [`Server::counters`](crate::Server::counters).
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub struct Counters {
     pub(crate) accepted: Count,
     pub(crate) accept_errors: Count,
     pub(crate) turned_away: Count,
@@ -66,7 +66,9 @@ impl Counters {
         bump(&self.close_codes, outcome.code().as_u16());
     }
 
-    pub(crate) fn read(&self) -> Stats {
+    /// Reads all counters.
+    #[must_use]
+    pub fn read(&self) -> Stats {
         // `ended` first: a connection that ends in between must not make `open` negative.
         let ended = self.ended.get();
         let opened = self.opened.get();

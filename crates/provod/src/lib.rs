@@ -1,15 +1,47 @@
-//! WebSocket for Rust.
+//! WebSocket for Rust: a server as plain as Node's `ws`, safe by default.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), provod::Error> {
+//! provod::serve("127.0.0.1:8080", |mut ws: provod::WebSocket| async move {
+//!     while let Some(message) = ws.recv().await? {
+//!         ws.send(message).await?;
+//!     }
+//!     Ok(())
+//! })
+//! .await
+//! # }
+//! ```
+//!
+//! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits, origins,
+//!   compression, workers, an answer for each request, a graceful drain.
+//! - [`WebSocket`] receives and sends; its [`Sender`] can be cloned and given to any task.
+//! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
+//!
+//! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the application does,
+//! every queue is bounded, and each future says whether it is cancel safe.
+
 mod config;
 mod counters;
 mod driver;
 mod error;
+mod server;
 mod trace;
 mod transport;
 mod websocket;
 
 /// What a handler may fail with: any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+pub use provod_proto as proto;
+pub use provod_proto::deflate::{Level, Pool};
+pub use provod_proto::handshake::{DeflateConfig, HeadLimits, OriginPolicy, Response};
+pub use provod_proto::{
+    Cause, CloseCode, CloseFrame, Closed, Compression, Keepalive, Limits, Message, Prepared,
+    Utf8Bytes,
+};
+
 pub use config::Config;
-pub use counters::Stats;
+pub use counters::{Counters, Stats};
 pub use error::{Error, TrySendError};
+pub use server::{Accept, Address, Drain, Request, Running, Server, serve};
 pub use websocket::{Sender, WebSocket};

@@ -27,8 +27,7 @@ use crate::BoxError;
 use crate::trace;
 use crate::transport::Transport;
 
-pub(crate) use inbox::Ended;
-pub(crate) use shared::{Info, Shared, State};
+pub(crate) use shared::{Info, Shared};
 pub(crate) use waiters::Slot;
 
 /// The size of a worker's read buffer.

@@ -1,0 +1,75 @@
+//! The loop that takes connections.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::listen::{Listener, Socket};
+use super::open::{connection, turn_away};
+use super::{Core, Phase};
+
+/// How long to wait when the system has no descriptors or memory for another connection.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Takes connections until the server drains.
+pub(super) async fn accept<S: Send + 'static>(core: Arc<Core<S>>, listener: Listener) {
+    let mut phase = core.phase.subscribe();
+    let mut warned = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            changed = phase.wait_for(|p| *p != Phase::Running) => {
+                drop(changed);
+                return;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(socket) => {
+                warned = false;
+                core.counters.accepted.add(1);
+                take(&core, socket);
+            }
+            Err(e) if is_passing(&e) => {}
+            Err(e) => {
+                core.counters.accept_errors.add(1);
+                if !std::mem::replace(&mut warned, true) {
+                    tracing::warn!(error = %e, "cannot accept connections, trying on");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether the error is about one connection that is gone already.
+fn is_passing(e: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        e.kind(),
+        K::ConnectionAborted | K::ConnectionReset | K::Interrupted | K::InvalidInput | K::NotConnected
+    )
+}
+
+fn take<S: Send + 'static>(core: &Arc<Core<S>>, socket: Socket) {
+    let Some(ticket) = core.admission.admit() else {
+        core.counters.turned_away.add(1);
+        core.counters.refused("full");
+        if let Some(ticket) = core.admission.turn_away() {
+            match socket {
+                Socket::Tcp(stream, _) => tokio::spawn(turn_away(stream, ticket)),
+                #[cfg(unix)]
+                Socket::Unix(stream) => tokio::spawn(turn_away(stream, ticket)),
+            };
+        }
+        return;
+    };
+    let core = core.clone();
+    match socket {
+        Socket::Tcp(stream, peer) => {
+            tokio::spawn(connection(core, stream, peer.to_string().into(), ticket))
+        }
+        #[cfg(unix)]
+        Socket::Unix(stream) => tokio::spawn(connection(core, stream, "unix".into(), ticket)),
+    };
+}

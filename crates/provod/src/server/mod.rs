@@ -1,0 +1,339 @@
+//! The server: listeners, handshakes, workers and drain.
+
+mod accept;
+mod admission;
+mod listen;
+mod open;
+mod request;
+mod run;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use provod_proto as proto;
+use provod_proto::handshake::{DeflateConfig, HeadLimits, OriginPolicy, Response};
+use tokio::sync::watch;
+
+use crate::BoxError;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::driver::{HandlerFuture, Shared};
+use crate::error::Error;
+use crate::websocket::WebSocket;
+
+pub use listen::Address;
+pub use request::{Accept, Request};
+pub use run::{Drain, Running};
+
+use admission::Admission;
+
+/// Listens on `address` and runs `handler` for each WebSocket, with all defaults, until the process ends.
+///
+/// `address` is `host:port`, or `unix:` and a path. See [`Server`] for everything that can be set.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), provod::Error> {
+/// provod::serve("127.0.0.1:8080", |mut ws: provod::WebSocket| async move {
+///     while let Some(message) = ws.recv().await? {
+///         ws.send(message).await?;
+///     }
+///     Ok(())
+/// })
+/// .await
+/// # }
+/// ```
+///
+/// A handler that returns `Ok` closes with 1000, one that fails or panics with 1011. Dropping the future stops
+/// the server.
+///
+/// # Errors
+///
+/// When the address cannot be listened on.
+pub async fn serve<H, F>(address: impl ToString, handler: H) -> Result<(), Error>
+where
+    H: Fn(WebSocket) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    Server::new().listen(address).serve(handler).await
+}
+
+type OnRequest<S> = Box<
+    dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Accept<S>, Response>> + Send>>
+        + Send
+        + Sync,
+>;
+type Handler<S> = Box<dyn Fn(WebSocket, S) -> HandlerFuture + Send + Sync>;
+
+/// A server before it starts. `S` is what [`on_request`](Self::on_request) hands to the handler.
+pub struct Server<S = ()> {
+    addresses: Vec<String>,
+    settings: Settings,
+    max_connections: Option<usize>,
+    workers: usize,
+    on_request: OnRequest<S>,
+    counters: Arc<Counters>,
+}
+
+struct Settings {
+    config: Arc<Config>,
+    core_config: Arc<proto::Config>,
+    origin: OriginPolicy,
+    subprotocols: Vec<String>,
+    deflate: Option<DeflateConfig>,
+    head: HeadLimits,
+    handshake_timeout: Duration,
+    health: Option<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    /// A server that listens nowhere yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            addresses: Vec::new(),
+            settings: Settings {
+                config: Arc::default(),
+                core_config: Arc::default(),
+                origin: OriginPolicy::default(),
+                subprotocols: Vec::new(),
+                deflate: None,
+                head: HeadLimits::default(),
+                handshake_timeout: Duration::from_secs(10),
+                health: None,
+            },
+            max_connections: None,
+            workers: 0,
+            on_request: Box::new(|_| Box::pin(async { Ok(Accept::new(())) })),
+            counters: Arc::default(),
+        }
+    }
+}
+
+impl<S: Send + 'static> Server<S> {
+    /// Adds an address to listen on: `host:port`, where port 0 lets the system choose, or `unix:` and a path.
+    #[must_use]
+    pub fn listen(mut self, address: impl ToString) -> Self {
+        self.addresses.push(address.to_string());
+        self
+    }
+
+    /// Sets limits, keepalive, timeouts and queues of each connection.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.settings.config = Arc::new(config);
+        self
+    }
+
+    /// Sets which pages may connect. Default: those of the same host and port as the request's `Host`;
+    /// programs, which send no `Origin`, always may.
+    #[must_use]
+    pub fn origin(mut self, policy: OriginPolicy) -> Self {
+        self.settings.origin = policy;
+        self
+    }
+
+    /// Sets the subprotocols that the server speaks. The first of the client's that is among them is agreed.
+    #[must_use]
+    pub fn subprotocols<I: IntoIterator<Item: Into<String>>>(mut self, names: I) -> Self {
+        self.settings.subprotocols = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Agrees to permessage-deflate (RFC 7692) with clients that offer it. Default: off.
+    ///
+    /// Context takeover compresses better, and costs each connection that uses it some 380 KB to compress and
+    /// 80 KB to inflate; without it, workers share a few of these.
+    #[must_use]
+    pub fn compression(mut self, deflate: DeflateConfig) -> Self {
+        self.settings.deflate = Some(deflate);
+        self
+    }
+
+    /// Sets how large a request head may be. Default: 8 KiB, 64 headers.
+    #[must_use]
+    pub fn head_limits(mut self, limits: HeadLimits) -> Self {
+        self.settings.head = limits;
+        self
+    }
+
+    /// Sets how long a client may take for its request head. Default: 10 s.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.handshake_timeout = timeout;
+        self
+    }
+
+    /// Sets how many connections may be open; more are answered 503. A quarter of them may be unfinished
+    /// handshakes: beyond that the oldest is dropped. Default: the process's descriptor limit minus 64.
+    #[must_use]
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.max_connections = Some(max);
+        self
+    }
+
+    /// Starts `n` threads with a runtime each and runs the connections there. Default, or 0: on the runtime that
+    /// starts the server.
+    #[must_use]
+    pub fn workers(mut self, n: usize) -> Self {
+        self.workers = n;
+        self
+    }
+
+    /// Answers GET on this path with 200 while the server runs and 503 while it drains.
+    #[must_use]
+    pub fn health(mut self, path: impl Into<String>) -> Self {
+        self.settings.health = Some(path.into());
+        self
+    }
+
+    /// Decides on each request, with its full head: `Ok` opens a WebSocket and hands a value to the handler,
+    /// `Err` gives any answer of HTTP. Requests of plain HTTP come here too, see
+    /// [`Request::is_upgrade`]; for them `Ok` is answered 426.
+    ///
+    /// Requests that break the rules, or come from a page that may not connect, are answered before.
+    ///
+    /// ```no_run
+    /// use provod::{Accept, Response, Server};
+    ///
+    /// # async fn example() -> Result<(), provod::Error> {
+    /// Server::new()
+    ///     .listen("127.0.0.1:8080")
+    ///     .on_request(|request| async move {
+    ///         match request.header("Authorization") {
+    ///             Some(b"Bearer let-me-in") => Ok(Accept::new(String::from("Anna"))),
+    ///             _ => Err(Response::text(401, "who are you?")),
+    ///         }
+    ///     })
+    ///     .serve_with(|mut ws, name| async move {
+    ///         ws.send(format!("Hello, {name}")).await?;
+    ///         while let Some(message) = ws.recv().await? {
+    ///             ws.send(message).await?;
+    ///         }
+    ///         Ok(())
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_request<T, H, F>(self, decide: H) -> Server<T>
+    where
+        H: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Accept<T>, Response>> + Send + 'static,
+    {
+        Server {
+            addresses: self.addresses,
+            settings: self.settings,
+            max_connections: self.max_connections,
+            workers: self.workers,
+            on_request: Box::new(move |request| Box::pin(decide(request))),
+            counters: self.counters,
+        }
+    }
+
+    /// The counters, to be read at any time, also before the server starts and after it has ended.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Runs `handler` for each WebSocket until the process ends. Dropping the future stops the server.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be listened on, or a worker cannot be started.
+    pub async fn serve<H, F>(self, handler: H) -> Result<(), Error>
+    where
+        H: Fn(WebSocket) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.serve_with(move |ws, _| handler(ws)).await
+    }
+
+    /// As [`serve`](Self::serve), with what [`on_request`](Self::on_request) handed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub async fn serve_with<H, F>(self, handler: H) -> Result<(), Error>
+    where
+        H: Fn(WebSocket, S) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.start(handler).await?.wait().await;
+        Ok(())
+    }
+
+    /// Starts the server and returns once it listens.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub async fn start<H, F>(mut self, handler: H) -> Result<Running, Error>
+    where
+        H: Fn(WebSocket, S) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.settings.core_config = Arc::new(self.settings.config.core());
+        let max = self.max_connections.unwrap_or_else(|| {
+            listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(64))
+        });
+        let (phase, _) = watch::channel(Phase::Running);
+        let core = Arc::new(Core {
+            settings: self.settings,
+            on_request: self.on_request,
+            // Boxed before it is called, so that a panic of `handler` itself is caught like any other.
+            handler: {
+                let handler = Arc::new(handler);
+                Box::new(move |ws, state| {
+                    let handler = handler.clone();
+                    Box::pin(async move { handler(ws, state).await })
+                })
+            },
+            admission: Arc::new(Admission::new(max)),
+            counters: self.counters,
+            phase,
+        });
+        run::start(core, &self.addresses, self.workers).await
+    }
+}
+
+/// Where a server is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Draining(proto::CloseCode),
+    Stopped,
+}
+
+/// What the tasks of a running server share.
+struct Core<S> {
+    settings: Settings,
+    on_request: OnRequest<S>,
+    handler: Handler<S>,
+    admission: Arc<Admission>,
+    counters: Arc<Counters>,
+    phase: watch::Sender<Phase>,
+}
+
+impl<S> Core<S> {
+    fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Closes a connection because the server drains or has stopped.
+    fn close_for_drain(&self, shared: &Shared) {
+        match self.phase() {
+            Phase::Running => {}
+            Phase::Draining(code) => shared.close(proto::CloseFrame::new(code, "").ok()),
+            Phase::Stopped => shared.abort(),
+        }
+    }
+}

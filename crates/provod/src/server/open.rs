@@ -1,0 +1,311 @@
+//! One connection from its first byte to an open WebSocket, or to an answer of plain HTTP.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use provod_proto::deflate::Pool;
+use provod_proto::handshake::{
+    Accept as ProtoAccept, DeflateAnswer, Refusal, RefusalKind, RequestHead, RequestReader,
+    Response, host, validate,
+};
+use provod_proto::{Connection, DeflateSetup, Role};
+use tokio::time::{Instant, timeout_at};
+
+use super::admission::Ticket;
+use super::request::{Accept, Request};
+use super::{Core, Phase};
+use crate::driver::{Driver, Info, Shared, with_read_buffer};
+use crate::transport::Transport;
+use crate::websocket::WebSocket;
+
+thread_local! {
+    /// The compressors and inflaters of this worker.
+    static POOL: Pool = Pool::default();
+}
+
+/// Carries one connection from its first byte to its end.
+pub(super) async fn connection<S: Send + 'static, T: Transport>(
+    core: Arc<Core<S>>,
+    mut io: T,
+    peer: Box<str>,
+    ticket: Ticket,
+) {
+    // Boxed, so that an open connection does not carry the room that its handshake needed.
+    match Box::pin(handshake(&core, &mut io, peer, &ticket)).await {
+        Outcome::Open(open) => {
+            let Open { shared, carry, state } = *open;
+            ticket.opened(&shared);
+            if core.phase() != Phase::Running {
+                core.close_for_drain(&shared);
+            }
+            let handler = (core.handler)(WebSocket::new(shared.clone()), state);
+            drop(core);
+            Driver::new(shared, io, carry, handler).await;
+        }
+        Outcome::Answer(response) => {
+            let linger = core.settings.config.close_timeout;
+            drop(core);
+            answer(io, &response, linger).await;
+        }
+        Outcome::Gone => {}
+    }
+    drop(ticket);
+}
+
+/// Tells a connection that the server is full.
+pub(super) async fn turn_away<T: Transport>(io: T, _ticket: Ticket) {
+    answer(io, &unavailable("the server is full, try again later"), Duration::from_secs(1)).await;
+}
+
+struct Open<S> {
+    shared: Arc<Shared>,
+    carry: BytesMut,
+    state: S,
+}
+
+enum Outcome<S> {
+    Open(Box<Open<S>>),
+    Answer(Response),
+    Gone,
+}
+
+async fn handshake<S: Send + 'static, T: Transport>(
+    core: &Core<S>,
+    io: &mut T,
+    peer: Box<str>,
+    ticket: &Ticket,
+) -> Outcome<S> {
+    let deadline = Instant::now() + core.settings.handshake_timeout;
+    let mut reader = RequestReader::new(core.settings.head);
+    let read = tokio::select! {
+        biased;
+        () = ticket.evicted() => {
+            let drain = core.phase() != Phase::Running;
+            core.counters.refused(if drain { "draining" } else { "evicted" });
+            core.counters.turned_away.add(1);
+            return Outcome::Answer(unavailable("the server is busy, try again later"));
+        }
+        read = timeout_at(deadline, read_head(io, &mut reader)) => read,
+    };
+    ticket.handshake_done();
+    let (head, carry) = match read {
+        Ok(Ok(Some(read))) => read,
+        Ok(Ok(None)) => {
+            if !reader.is_empty() {
+                core.counters.refused("cut");
+            }
+            return Outcome::Gone;
+        }
+        Ok(Err(refusal)) => return core.refuse(&refusal, None),
+        Err(_) => {
+            core.counters.refused("timeout");
+            if reader.is_empty() {
+                // Browsers open connections ahead of need; nothing was asked, so nothing is answered.
+                return Outcome::Gone;
+            }
+            return Outcome::Answer(Response::text(408, "the request head took too long"));
+        }
+    };
+    let upgrade = match validate(&head) {
+        Ok(upgrade) => Some(upgrade),
+        Err(Refusal::NotUpgrade) => None,
+        Err(refusal) => return core.refuse(&refusal, Some(&head)),
+    };
+    let request = Request::new(head, upgrade, peer);
+    let refused = match request.upgrade() {
+        Some(upgrade) => {
+            let origin = request.header("Origin");
+            core.settings.origin.check(origin, upgrade.host()).err().map(Refusal::from)
+        }
+        None => match core.plain(&request) {
+            Ok(None) => None,
+            Ok(Some(response)) => {
+                core.counters.plain.add(1);
+                return Outcome::Answer(response.answering(request.head()));
+            }
+            Err(refusal) => Some(refusal),
+        },
+    };
+    if let Some(refusal) = refused {
+        return core.refuse(&refusal, Some(request.head()));
+    }
+    match (core.on_request)(request.clone()).await {
+        Err(response) => {
+            if request.is_upgrade() {
+                core.counters.refused("application");
+            } else {
+                core.counters.plain.add(1);
+            }
+            Outcome::Answer(response.answering(request.head()))
+        }
+        Ok(_) if !request.is_upgrade() => core.refuse(&Refusal::NotUpgrade, Some(request.head())),
+        Ok(accept) => open(core, io, &request, accept, carry, deadline).await,
+    }
+}
+
+/// Writes the 101 and makes the connection.
+async fn open<S: Send + 'static, T: Transport>(
+    core: &Core<S>,
+    io: &mut T,
+    request: &Request,
+    accept: Accept<S>,
+    carry: BytesMut,
+    deadline: Instant,
+) -> Outcome<S> {
+    let Some(upgrade) = request.upgrade() else { return Outcome::Gone };
+    let settings = &core.settings;
+    let deflate = settings.deflate.as_ref().and_then(|config| upgrade.accept_deflate(config));
+    let chosen = accept.subprotocol.as_deref();
+    let subprotocol = chosen.or_else(|| upgrade.choose_subprotocol(&settings.subprotocols));
+    let mut out = Vec::new();
+    let built = (|| {
+        let mut answer = ProtoAccept::new(upgrade);
+        if let Some(name) = subprotocol {
+            answer = answer.subprotocol(name)?;
+        }
+        if let Some(deflate) = &deflate {
+            answer = answer.deflate(deflate);
+        }
+        for (name, value) in &accept.headers {
+            answer = answer.header(name, value)?;
+        }
+        answer.write(&mut out);
+        Ok::<_, provod_proto::handshake::FieldError>(())
+    })();
+    if let Err(e) = built {
+        tracing::error!(peer = request.peer(), error = %e, "the application's answer is not valid");
+        core.counters.refused("application");
+        return Outcome::Answer(Response::text(500, "the server's answer was not valid"));
+    }
+    // The peer's part of the deadline may have been used up by the application: it gets a moment.
+    let deadline = deadline.max(Instant::now() + Duration::from_secs(1));
+    if !matches!(timeout_at(deadline, write_all(io, &out)).await, Ok(Ok(()))) {
+        core.counters.refused("cut");
+        return Outcome::Gone;
+    }
+    let info = Info {
+        peer: request.peer().into(),
+        target: request.head().target().into(),
+        subprotocol: subprotocol.map(Into::into),
+        deflate: deflate.as_ref().map(DeflateAnswer::params),
+    };
+    let setup = info.deflate.map(|params| DeflateSetup {
+        params,
+        compress: true,
+        pool: POOL.with(Clone::clone),
+    });
+    let config = settings.core_config.clone();
+    let shared = Shared::new(
+        |now| Connection::new(Role::Server, config, setup, now),
+        info,
+        settings.config.clone(),
+        core.counters.clone(),
+    );
+    Outcome::Open(Box::new(Open { shared, carry, state: accept.state }))
+}
+
+impl<S> Core<S> {
+    fn refuse(&self, refusal: &Refusal, head: Option<&RequestHead>) -> Outcome<S> {
+        if refusal.kind() == RefusalKind::NotUpgrade {
+            self.counters.plain.add(1);
+        }
+        self.counters.refused(refusal.kind().as_str());
+        let response = Response::from(refusal);
+        Outcome::Answer(match head {
+            Some(head) => response.answering(head),
+            None => response,
+        })
+    }
+
+    /// What can be said about plain HTTP without the application: the health answer, and that this server
+    /// reads no bodies.
+    fn plain(&self, request: &Request) -> Result<Option<Response>, Refusal> {
+        let read_only = matches!(request.method(), "GET" | "HEAD");
+        if read_only && self.settings.health.as_deref() == Some(request.path()) {
+            return Ok(Some(match self.phase() {
+                Phase::Running => Response::text(200, "ok"),
+                _ => Response::text(503, "draining"),
+            }));
+        }
+        // HTTP/1.0 has no Host, and a page that a browser shows is never asked for with it.
+        if let Ok(host) = host(request.head()) {
+            self.settings.origin.check_host(&host)?;
+        }
+        if !read_only {
+            let response = Response::text(405, "only GET and HEAD are answered here");
+            return Ok(Some(response.header("Allow", b"GET, HEAD").unwrap_or_else(|_| {
+                // The header is valid; without it the answer would still be right.
+                Response::new(405)
+            })));
+        }
+        let body = request.header("Transfer-Encoding").is_some()
+            || request.header("Content-Length").is_some_and(|n| n != b"0");
+        Ok(body.then(|| Response::text(413, "a request with a body is not taken here")))
+    }
+}
+
+fn unavailable(line: &str) -> Response {
+    let response = Response::text(503, line);
+    response.header("Retry-After", b"5").unwrap_or_else(|_| Response::new(503))
+}
+
+/// Reads until the head is whole; `None` when the stream ends first. Returns also what came behind it.
+async fn read_head<T: Transport>(
+    io: &mut T,
+    reader: &mut RequestReader,
+) -> Result<Option<(RequestHead, BytesMut)>, Refusal> {
+    loop {
+        let read = poll_fn(|cx| {
+            with_read_buffer(|buf| {
+                io.poll_read(cx, buf, HEAD_READ).map(|read| match read {
+                    Ok(n @ 1..) => {
+                        let push = reader.push(&buf[..n])?;
+                        let rest = BytesMut::from(&buf[push.consumed..n]);
+                        Ok(Some((push.head, rest)))
+                    }
+                    // A connection that breaks here has asked for nothing yet.
+                    Ok(0) | Err(_) => Ok(None),
+                })
+            })
+        })
+        .await
+        .map_err(|e: provod_proto::handshake::HeadError| Refusal::from(e))?;
+        match read {
+            None => return Ok(None),
+            Some((Some(head), rest)) => return Ok(Some((head, rest))),
+            Some((None, _)) => {}
+        }
+    }
+}
+
+/// Bytes in one read of a head; frames that come with it are carried to the driver.
+const HEAD_READ: usize = 16 << 10;
+
+async fn write_all<T: Transport>(io: &mut T, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let n = poll_fn(|cx| io.poll_write(cx, &[IoSlice::new(bytes)])).await?;
+        if n == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes.advance(n);
+    }
+    Ok(())
+}
+
+/// Writes an answer, ends our half, and reads until the peer ends its own: a connection closed with input
+/// unread is reset, and the peer may never see the answer.
+async fn answer<T: Transport>(mut io: T, response: &Response, linger: Duration) {
+    let mut out = Vec::new();
+    response.write(&mut out);
+    let deadline = Instant::now() + linger;
+    let _ = timeout_at(deadline, async {
+        write_all(&mut io, &out).await?;
+        poll_fn(|cx| io.poll_half_close(cx)).await?;
+        while poll_fn(|cx| with_read_buffer(|buf| io.poll_read(cx, buf, HEAD_READ))).await? > 0 {}
+        Ok::<_, io::Error>(())
+    })
+    .await;
+}

@@ -1,0 +1,174 @@
+//! A server that runs: its workers, its drain, its end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use provod_proto::CloseCode;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::accept::accept;
+use super::admission::Admission;
+use super::listen::{Address, Bound};
+use super::{Core, Phase};
+use crate::counters::{Counters, Stats};
+use crate::driver::Shared;
+use crate::error::{Error, Kind};
+
+/// How a server ends: it stops accepting, closes all connections, and gives up those that do not end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drain {
+    /// What the connections are closed with. Default: 1001, Going Away.
+    pub code: CloseCode,
+    /// The closes are spread over this time, so that clients do not come back all at once. Default: 0.
+    pub spread: Duration,
+    /// What is left after this time is dropped. Default: 10 s.
+    pub deadline: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            code: CloseCode::GOING_AWAY,
+            spread: Duration::ZERO,
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A running server. Dropping it stops the server at once.
+pub struct Running {
+    addresses: Vec<Address>,
+    counters: Arc<Counters>,
+    admission: Arc<Admission>,
+    phase: watch::Sender<Phase>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+pub(super) async fn start<S: Send + 'static>(
+    core: Arc<Core<S>>,
+    addresses: &[String],
+    workers: usize,
+) -> Result<Running, Error> {
+    if addresses.is_empty() {
+        let what = "the server has no address to listen on: call listen()";
+        return Err(Error::new(Kind::Setting(what.into())));
+    }
+    let mut bound = Vec::new();
+    let mut running = Running {
+        addresses: Vec::new(),
+        counters: core.counters.clone(),
+        admission: core.admission.clone(),
+        phase: core.phase.clone(),
+    };
+    for address in addresses {
+        let (listener, address) = Bound::bind(address).await?;
+        running.addresses.push(address);
+        bound.push(listener);
+    }
+    let start = |e| Error::new(Kind::Start(e));
+    if workers == 0 {
+        for listener in bound {
+            tokio::spawn(accept(core.clone(), listener.into_listener().map_err(start)?));
+        }
+        return Ok(running);
+    }
+    for n in 0..workers {
+        let mine: Result<Vec<_>, _> = bound.iter().map(Bound::try_clone).collect();
+        let mine = mine.map_err(start)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
+        let core = core.clone();
+        let run = move || {
+            runtime.block_on(async move {
+                for listener in mine {
+                    match listener.into_listener() {
+                        Ok(listener) => drop(tokio::spawn(accept(core.clone(), listener))),
+                        Err(e) => tracing::error!(error = %e, "a worker cannot listen"),
+                    }
+                }
+                let mut phase = core.phase.subscribe();
+                let _ = phase.wait_for(|p| *p == Phase::Stopped).await;
+                core.admission.empty().await;
+            });
+        };
+        thread::Builder::new().name(format!("provod-{n}")).spawn(run).map_err(start)?;
+    }
+    Ok(running)
+}
+
+impl Running {
+    /// Where it listens, in the order in which the addresses were added; a port 0 is now the real one.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// What the server has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.counters.read()
+    }
+
+    /// Waits for ever, or rather until [`drain`](Self::drain) was called on another task's behalf; a server does
+    /// not end by itself.
+    pub async fn wait(&self) {
+        let mut phase = self.phase.subscribe();
+        // The sender lives in `self`, so this ends with `Stopped` and nothing else.
+        let _ = phase.wait_for(|p| *p == Phase::Stopped).await;
+    }
+
+    /// Stops accepting, closes all connections and waits until they have ended, or drops them at the
+    /// deadline. Returns how many had to be dropped.
+    pub async fn drain(&self, drain: Drain) -> usize {
+        let begun = Instant::now();
+        let deadline = begun + drain.deadline;
+        self.phase.send_replace(Phase::Draining(drain.code));
+        self.admission.evict_handshakes();
+        let open = self.admission.open();
+        let spread = drain.spread.min(drain.deadline);
+        let step = spread / u32::try_from(open.len().max(1)).unwrap_or(u32::MAX);
+        let mut at = begun;
+        for shared in open {
+            if !step.is_zero() {
+                sleep_until(at).await;
+                at += step;
+            }
+            shared.close(provod_proto::CloseFrame::new(drain.code, "").ok());
+        }
+        let _ = timeout_at(deadline, self.admission.empty()).await;
+        self.stop()
+    }
+
+    /// Drops all that is left; returns how many connections that were.
+    fn stop(&self) -> usize {
+        self.phase.send_replace(Phase::Stopped);
+        self.admission.evict_handshakes();
+        let open = self.admission.open();
+        open.iter().for_each(|shared: &Arc<Shared>| shared.abort());
+        #[cfg(unix)]
+        for address in &self.addresses {
+            if let Address::Unix(path) = address {
+                // It may have been removed by somebody else, which is as good.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        open.len()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if *self.phase.borrow() != Phase::Stopped {
+            self.stop();
+        }
+    }
+}
