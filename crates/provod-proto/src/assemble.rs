@@ -71,8 +71,8 @@ impl Assembly {
         limits.max_message.saturating_sub(self.size).saturating_add(1)
     }
 
-    #[cfg(test)]
-    pub(crate) fn capacity(&self) -> usize {
+    /// Bytes of memory held.
+    pub(crate) fn held(&self) -> usize {
         self.plain.capacity() + self.inflated.capacity()
     }
 

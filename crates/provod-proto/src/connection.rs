@@ -264,12 +264,13 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Timestamp) {
         for kind in self.timers.take_expired(now) {
             match (kind, &self.config.keepalive) {
-                (TimerKind::Ping, Some(keepalive)) => {
+                // An earlier timer of the same call may have ended the connection.
+                (TimerKind::Ping, Some(keepalive)) if self.state == State::Open => {
                     let payload = self.keepalive.ping_due(keepalive, &mut self.timers, now);
                     // When 64 Pings wait already, one of them will do.
                     let _ = self.outgoing.ping(payload);
                 }
-                (TimerKind::Ping, None) => {}
+                (TimerKind::Ping, _) => {}
                 (TimerKind::PongDeadline, _) => {
                     self.cause.get_or_insert(Cause::Silent);
                     self.turn(Input::Lost, now);
@@ -465,6 +466,13 @@ impl Connection {
     #[must_use]
     pub fn held(&self) -> usize {
         self.outgoing.held()
+    }
+
+    /// Bytes of memory that the message in the making holds, for a budget; about what has arrived of it,
+    /// never more than twice.
+    #[must_use]
+    pub fn held_input(&self) -> usize {
+        self.incoming.held()
     }
 
     /// Whether there is anything to write.

@@ -86,10 +86,9 @@ impl Incoming {
         self.header.held() == 0 && self.frame.is_none() && self.message.is_none()
     }
 
-    /// Bytes of memory that the message in the making has.
-    #[cfg(test)]
-    pub(crate) fn capacity(&self) -> usize {
-        self.message.as_ref().map_or(0, |m| m.capacity())
+    /// Bytes of memory that the message in the making holds.
+    pub(crate) fn held(&self) -> usize {
+        self.message.as_ref().map_or(0, |m| m.held()) + self.control.capacity()
     }
 
     /// Handles at most one frame.

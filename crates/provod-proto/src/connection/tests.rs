@@ -66,7 +66,7 @@ fn params(takeover: bool, bits: u8) -> DeflateParams {
 }
 
 fn deflating(role: Role, config: Config, params: DeflateParams) -> Connection {
-    let setup = DeflateSetup { params, pool: Pool::default() };
+    let setup = DeflateSetup { params, compress: true, pool: Pool::default() };
     Connection::new(role, Arc::new(config), Some(setup), at(0))
 }
 

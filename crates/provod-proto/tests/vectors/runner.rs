@@ -51,6 +51,7 @@ impl Feeder {
                 server_max_window_bits: 15,
                 client_max_window_bits: 15,
             },
+            compress: true,
             pool: Pool::default(),
         });
         let role = match receiver {

@@ -147,3 +147,12 @@ fn no_interval_at_all_does_not_hang_the_timer() {
     s.handle_timeout(end);
     assert!(s.is_done());
 }
+
+#[test]
+fn a_ping_that_is_due_with_the_deadline_that_ends_it_does_not_leave() {
+    let mut s = timed(1000, 400);
+    ping(&mut s, at(1000));
+    s.handle_timeout(at(9000));
+    assert!(s.is_done() && !s.has_output());
+    assert_eq!(s.poll_timeout(), None);
+}
