@@ -16,6 +16,8 @@ enum Outcome {
     Whole(Vec<u8>),
     TooLong,
     Bad,
+    /// Nothing is wrong with it, but it ends in the middle of a block.
+    Cut,
 }
 
 /// The first byte: context takeover. The second: how each message is cut. The rest: messages, each a length
@@ -49,7 +51,12 @@ pub fn run(data: &[u8]) {
                 assert!(!valid || a == message);
             }
             // A fault right behind the limit may be seen before it.
-            (Outcome::TooLong | Outcome::Bad, Outcome::TooLong | Outcome::Bad) => return,
+            (Outcome::TooLong | Outcome::Bad, Outcome::TooLong | Outcome::Bad | Outcome::Cut) => {
+                return;
+            }
+            // With context takeover a cut, or a fault, inside the code lengths of a block may show in the
+            // next message.
+            (Outcome::Whole(_), Outcome::Cut | Outcome::Bad) if takeover => return,
             // zlib refuses some codes that the reference reads: incomplete sets of code lengths, more
             // symbols than the alphabet has, no end of block. Never the other way round.
             (Outcome::Bad, Outcome::Whole(_)) if !valid => return,
@@ -149,7 +156,7 @@ impl Reference {
             let tail = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
             let (status, read, wrote) = decompress(&mut decoder, &tail, &mut out, place, flags);
             if (status, read, wrote) != (TINFLStatus::Done, tail.len(), 0) {
-                return Outcome::Bad;
+                return Outcome::Cut;
             }
         }
         let message = out[start..place].to_vec();
