@@ -93,12 +93,13 @@ impl Script<'_> {
 
     fn len(&mut self) -> usize {
         let b = usize::from(self.byte());
-        // Small, around the borders of the length encodings, and up to 65 KiB.
+        // Small, around the borders of the length encodings, and rarely above 64 KiB, which costs time.
         match b {
             0..=127 => b,
             128..=199 => 100 + (b - 128),
-            200..=239 => (b - 199) * 300,
-            _ => 65_500 + b - 240,
+            200..=249 => (b - 199) * 60,
+            250..=254 => (b - 249) * 2000,
+            _ => 66_000,
         }
     }
 
@@ -107,7 +108,7 @@ impl Script<'_> {
         let byte = self.byte();
         (0..len)
             .map(|i| {
-                let b = if byte & 1 == 0 { byte } else { (i * i * 31 >> 3) as u8 ^ byte };
+                let b = if byte & 1 == 0 { byte } else { ((i * i * 31) >> 3) as u8 ^ byte };
                 if kind == MessageKind::Text { b & 0x7F } else { b }
             })
             .collect()
