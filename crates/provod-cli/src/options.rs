@@ -181,16 +181,20 @@ fn time(text: &str) -> Result<Duration, String> {
 fn origin(text: &str) -> Result<String, String> {
     match OriginPolicy::listed().allow(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("expected an origin such as https://example.com or http://localhost:3000, a \
+        Err(_) => {
+            Err("expected an origin such as https://example.com or http://localhost:3000, a \
                        host, null, or *"
-            .to_owned()),
+                .to_owned())
+        }
     }
 }
 
 fn filter(text: &str) -> Result<String, String> {
     match EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(e) => Err(format!("expected off, error, warn, info, debug, trace or TARGET=LEVEL: {e}")),
+        Err(e) => {
+            Err(format!("expected off, error, warn, info, debug, trace or TARGET=LEVEL: {e}"))
+        }
     }
 }
 

@@ -29,11 +29,7 @@ enum Signal {
 }
 
 /// Waits for Ctrl-C or SIGTERM and drains the server; a second signal ends the process at once.
-pub(crate) async fn until_signal(
-    running: Running,
-    stop: Drain,
-    drain: Drain,
-) -> Result<(), Error> {
+pub(crate) async fn until_signal(running: Running, stop: Drain, drain: Drain) -> Result<(), Error> {
     let mut signals = Signals::new();
     let drain = match signals.next().await {
         Signal::Interrupt => stop,

@@ -54,11 +54,7 @@ impl Error {
     pub fn is_lost(&self) -> bool {
         matches!(
             *self.0,
-            Kind::Ended
-                | Kind::Transport(_)
-                | Kind::Silent
-                | Kind::CloseTimeout
-                | Kind::Aborted
+            Kind::Ended | Kind::Transport(_) | Kind::Silent | Kind::CloseTimeout | Kind::Aborted
         )
     }
 

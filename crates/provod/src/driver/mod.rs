@@ -232,7 +232,10 @@ impl<T: Transport> Driver<T> {
     fn drop_handler(&mut self) {
         let handler = self.handler.take();
         if catch_unwind(AssertUnwindSafe(|| drop(handler))).is_err() {
-            tracing::error!(peer = self.shared.info.peer(), "a handler panicked while it was dropped");
+            tracing::error!(
+                peer = self.shared.info.peer(),
+                "a handler panicked while it was dropped"
+            );
         }
     }
 

@@ -47,7 +47,11 @@ fn is_passing(e: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(
         e.kind(),
-        K::ConnectionAborted | K::ConnectionReset | K::Interrupted | K::InvalidInput | K::NotConnected
+        K::ConnectionAborted
+            | K::ConnectionReset
+            | K::Interrupted
+            | K::InvalidInput
+            | K::NotConnected
     )
 }
 

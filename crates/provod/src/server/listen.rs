@@ -58,8 +58,7 @@ pub(super) enum Bound {
 impl Bound {
     /// Listens on `address`: `host:port`, or `unix:` and a path.
     pub(super) async fn bind(address: &str) -> Result<(Self, Address), Error> {
-        let failed =
-            |source| Error::new(Kind::Listen { address: address.to_owned(), source });
+        let failed = |source| Error::new(Kind::Listen { address: address.to_owned(), source });
         #[cfg(unix)]
         if let Some(path) = address.strip_prefix("unix:") {
             let path = PathBuf::from(path);

@@ -282,9 +282,9 @@ impl<S: Send + 'static> Server<S> {
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
         self.settings.core_config = Arc::new(self.settings.config.core());
-        let max = self.max_connections.unwrap_or_else(|| {
-            listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(64))
-        });
+        let max = self
+            .max_connections
+            .unwrap_or_else(|| listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(64)));
         let (phase, _) = watch::channel(Phase::Running);
         let core = Arc::new(Core {
             settings: self.settings,
