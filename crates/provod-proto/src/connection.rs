@@ -216,7 +216,12 @@ impl Connection {
     ///
     /// As [`handle_input`](Self::handle_input).
     pub fn handle_direct(&mut self, n: usize, now: Timestamp) -> Result<Progress, Error> {
-        self.keepalive.alive(&mut self.timers);
+        if n > 0 {
+            self.keepalive.alive(&mut self.timers);
+        }
+        if let Some(Cause::Failed(e)) = &self.cause {
+            return Err(e.clone());
+        }
         match self.incoming.direct(n) {
             Ok(step) => Ok(self.stepped(step, now)),
             Err(e) => Err(self.fail(e, now)),
@@ -257,14 +262,15 @@ impl Connection {
 
     /// Runs the timers that are due at `now`; see [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        while let Some(kind) = self.timers.expired(now) {
+        for kind in self.timers.take_expired(now) {
             match (kind, &self.config.keepalive) {
-                (TimerKind::Ping, Some(keepalive)) => {
+                // An earlier timer of the same call may have ended the connection.
+                (TimerKind::Ping, Some(keepalive)) if self.state == State::Open => {
                     let payload = self.keepalive.ping_due(keepalive, &mut self.timers, now);
                     // When 64 Pings wait already, one of them will do.
                     let _ = self.outgoing.ping(payload);
                 }
-                (TimerKind::Ping, None) => {}
+                (TimerKind::Ping, _) => {}
                 (TimerKind::PongDeadline, _) => {
                     self.cause.get_or_insert(Cause::Silent);
                     self.turn(Input::Lost, now);
@@ -361,9 +367,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When the connection is closing already.
+    /// When the connection is closing already, or the frame is not one that
+    /// [`CloseFrame::new`] would have made.
     pub fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) -> Result<(), UsageError> {
         self.may_send()?;
+        frame.as_ref().map_or(Ok(()), CloseFrame::check)?;
         self.outgoing.close(frame);
         self.cause.get_or_insert(Cause::Local);
         self.turn(Input::Local, now);
@@ -460,6 +468,13 @@ impl Connection {
         self.outgoing.held()
     }
 
+    /// Bytes of memory that the message in the making holds, for a budget; about what has arrived of it,
+    /// never more than twice.
+    #[must_use]
+    pub fn held_input(&self) -> usize {
+        self.incoming.held()
+    }
+
     /// Whether there is anything to write.
     #[must_use]
     pub fn has_output(&self) -> bool {
@@ -538,11 +553,12 @@ impl Connection {
                 let failed = matches!(self.cause, Some(Cause::Failed(_) | Cause::Lost));
                 self.half_close = self.side == Side::Server || failed;
                 self.close_timer(now);
-                self.settle(0);
+                self.settle(self.outgoing.close_sent().cloned(), 0);
             }
             Action::End => {
+                let sent = self.outgoing.close_sent().cloned();
                 let unsent = self.outgoing.abandon();
-                self.settle(unsent);
+                self.settle(sent, unsent);
                 self.half_close = false;
                 self.timers = Timers::default();
             }
@@ -583,12 +599,12 @@ impl Connection {
     }
 
     /// Writes down the outcome, once.
-    fn settle(&mut self, unsent: usize) {
+    fn settle(&mut self, sent: Option<Option<CloseFrame>>, unsent: usize) {
         if self.closed.is_none() {
             self.closed = Some(Box::new(Closed {
                 cause: self.cause.clone().unwrap_or(Cause::Lost),
                 received: self.received.clone(),
-                sent: self.outgoing.close_sent().cloned(),
+                sent,
                 unsent,
             }));
         }

@@ -86,6 +86,11 @@ impl Incoming {
         self.header.held() == 0 && self.frame.is_none() && self.message.is_none()
     }
 
+    /// Bytes of memory that the message in the making holds.
+    pub(crate) fn held(&self) -> usize {
+        self.message.as_ref().map_or(0, |m| m.held()) + self.control.capacity()
+    }
+
     /// Handles at most one frame.
     pub(crate) fn step(&mut self, input: &mut [u8], limits: &Limits) -> Result<Step, Error> {
         if self.finishing {
@@ -266,7 +271,7 @@ impl Incoming {
         let payload = Self::payload(&step, &frame, input);
         let skip = self.unmasked.min(payload.len());
         frame.unmask(&mut payload[skip..], skip);
-        self.unmasked = payload.len();
+        self.unmasked = self.unmasked.max(payload.len());
         let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) else {
             // RSV1 is refused where no inflater was negotiated.
             return Err(ProtocolError::ReservedBits.into());

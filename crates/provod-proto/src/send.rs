@@ -28,6 +28,9 @@ const WIRE_TARGET: usize = 64 << 10;
 const MAX_PONGS: usize = 64;
 /// Pings that wait unwritten; one more is refused.
 const MAX_PINGS: usize = 64;
+/// What the header of a frame takes at least. It is counted for each message that waits, so that the
+/// loss of a message of no bytes shows.
+const LEAST_HEADER: usize = 2;
 /// What a waiting message costs beside its bytes: its place in the queue and its allocation.
 const PENDING_COST: usize = 128;
 
@@ -89,6 +92,8 @@ pub(crate) struct Outgoing {
     stream: Option<Stream>,
     /// A message of which a frame is on the wire and the rest is not.
     open: bool,
+    /// A message of which a piece is on the wire, or in the compressor, and the rest is not.
+    midway: bool,
     close: Option<Option<CloseFrame>>,
     close_encoded: bool,
     waiting_bytes: usize,
@@ -112,6 +117,7 @@ impl Outgoing {
             waiting: VecDeque::new(),
             stream: None,
             open: false,
+            midway: false,
             close: None,
             close_encoded: false,
             waiting_bytes: 0,
@@ -202,11 +208,15 @@ impl Outgoing {
     }
 
     fn push(&mut self, pending: Pending) {
-        self.waiting_bytes += pending.data.len();
+        self.waiting_bytes += LEAST_HEADER + pending.data.len();
         self.waiting.push_back(pending);
     }
 
     pub(crate) fn pong(&mut self, payload: Bytes) {
+        if self.close_encoded {
+            // It can never leave (RFC 6455 section 5.5.1), and nothing may wait for it.
+            return;
+        }
         if self.pongs.len() == MAX_PONGS {
             self.pongs.pop_front();
         }
@@ -235,7 +245,8 @@ impl Outgoing {
         self.close.as_ref().filter(|_| self.close_encoded && self.wire.len() == 0)
     }
 
-    /// Bytes that are queued and not handed to the transport, headers included once encoded.
+    /// Bytes that are queued and not handed to the transport; headers count in full once encoded, and
+    /// before that with two bytes for each message.
     pub(crate) fn buffered(&self) -> usize {
         self.waiting_bytes + self.wire.len()
     }
@@ -254,7 +265,7 @@ impl Outgoing {
         self.waiting.is_empty() && self.pongs.is_empty() && self.pings.is_empty()
     }
 
-    /// Gives up all that is queued; returns how many bytes that were.
+    /// Gives up all that is queued, for good; returns how many bytes that were.
     pub(crate) fn abandon(&mut self) -> usize {
         let lost = self.buffered();
         self.wire = Wire::default();
@@ -262,6 +273,9 @@ impl Outgoing {
         self.pongs = VecDeque::new();
         self.pings = VecDeque::new();
         self.waiting_bytes = 0;
+        self.stream = None;
+        self.close = None;
+        self.close_encoded = true;
         lost
     }
 
@@ -303,10 +317,11 @@ impl Outgoing {
     /// The next frame of a data message; `None` when the compressor has kept the piece for later.
     fn encode_data(&mut self, mut pending: Pending, config: &Config) -> Option<Encoded> {
         let size = config.fragment_size.max(1);
-        let whole = !self.open && pending.last && pending.data.len() <= size;
+        let whole = !self.midway && pending.last && pending.data.len() <= size;
         let piece = pending.data.split_to(pending.data.len().min(size));
         self.waiting_bytes -= piece.len();
         let fin = pending.last && pending.data.is_empty();
+        self.midway = !fin;
         let mut form = pending.form;
         let mut payload = piece;
         if form == Form::Compress
@@ -331,7 +346,9 @@ impl Outgoing {
             deflate.compressor.reset();
         }
         let kind = pending.opcode;
-        if !pending.data.is_empty() {
+        if pending.data.is_empty() {
+            self.waiting_bytes -= LEAST_HEADER;
+        } else {
             self.waiting.push_front(pending);
         }
         if payload.is_empty() && !fin {
