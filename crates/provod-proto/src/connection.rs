@@ -115,8 +115,6 @@ pub struct Connection {
     received: Option<Option<CloseFrame>>,
     eof: bool,
     half_close: bool,
-    /// The transport was full, so what it takes next shows that the peer reads.
-    blocked: bool,
     closed: Option<Box<Closed>>,
     trace: Vec<TracedFrame>,
 }
@@ -163,7 +161,6 @@ impl Connection {
             received: None,
             eof: false,
             half_close: false,
-            blocked: false,
             closed: None,
             trace: Vec::new(),
             config,
@@ -246,7 +243,6 @@ impl Connection {
     /// The transport took `n` bytes of what [`poll_transmit`](Self::poll_transmit) gave.
     pub fn handle_transmitted(&mut self, n: usize, now: Timestamp) {
         if n > 0
-            && std::mem::take(&mut self.blocked)
             && let Some(keepalive) = &self.config.keepalive
         {
             self.keepalive.output_moved(keepalive, &mut self.timers, now);
@@ -257,7 +253,7 @@ impl Connection {
 
     /// The transport is full.
     pub fn handle_blocked(&mut self) {
-        self.blocked = true;
+        self.keepalive.output_blocked();
     }
 
     /// Runs the timers that are due at `now`; see [`poll_timeout`](Self::poll_timeout).
@@ -281,7 +277,7 @@ impl Connection {
     }
 
     /// The driver stops reading, because the application does not take what came: the pong deadline is
-    /// suspended, since the peer's Pong may lie unread.
+    /// suspended, since the peer's Pong may lie unread. It runs all the same while the transport is full.
     pub fn handle_reading_paused(&mut self) {
         self.keepalive.pause(&mut self.timers);
     }

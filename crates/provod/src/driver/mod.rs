@@ -67,7 +67,6 @@ pub(crate) struct Driver<T> {
     io: Option<T>,
     /// Input that waits until the application has taken what came before it.
     carry: BytesMut,
-    paused: bool,
     /// The transport's half-close is under way.
     half_closing: bool,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
@@ -81,7 +80,6 @@ impl<T: Transport> Driver<T> {
             shared,
             io: Some(io),
             carry,
-            paused: false,
             half_closing: false,
             timer: None,
             handler: Some(handler),
@@ -96,15 +94,8 @@ impl<T: Transport> Driver<T> {
         if !state.core.wants_input() {
             return false;
         }
-        if state.is_inbox_full() {
-            if !self.paused {
-                self.paused = true;
-                state.core.handle_reading_paused();
-            }
+        if !state.may_read() {
             return false;
-        }
-        if std::mem::take(&mut self.paused) {
-            state.core.handle_reading_resumed();
         }
         if !self.carry.is_empty() {
             let mut carry = std::mem::take(&mut self.carry);

@@ -51,6 +51,8 @@ pub(crate) struct State {
     read_ahead: usize,
     high_water: usize,
     ended: Option<Ended>,
+    /// Reading has stopped until the application has taken half of what waits.
+    paused: bool,
     /// The transport's own error, for the outcome that the core calls `Lost`.
     broken: Option<std::io::Error>,
     /// The WebSocket was dropped.
@@ -98,6 +100,7 @@ impl Shared {
                 read_ahead: config.read_ahead,
                 high_water: config.high_water.max(1),
                 ended: None,
+                paused: false,
                 broken: None,
                 abandoned: false,
                 discard: false,
@@ -162,10 +165,8 @@ impl Shared {
     pub(crate) fn poll_recv(&self, waker: &Waker) -> Poll<Result<Option<Message>, Error>> {
         let mut state = self.lock();
         state.awaits_end = false;
-        let was_full = state.is_inbox_full();
         if let Some(message) = state.inbox.pop() {
-            // A driver that stopped reading goes on once there is room for a good part again.
-            if was_full && !state.is_inbox_full() {
+            if state.paused && state.is_inbox_half_empty() {
                 let driver = state.tell_driver();
                 drop(state);
                 if let Some(driver) = driver {
@@ -393,6 +394,23 @@ impl State {
 
     pub(crate) fn is_inbox_full(&self) -> bool {
         !self.discard && self.inbox.cost() >= self.read_ahead.max(1)
+    }
+
+    fn is_inbox_half_empty(&self) -> bool {
+        self.discard || self.inbox.cost() <= self.read_ahead / 2
+    }
+
+    /// Whether the driver may read. Once the inbox has been full, not before half of it was taken: small
+    /// reads, each for a message that was taken, would cost more than they bring.
+    pub(crate) fn may_read(&mut self) -> bool {
+        if self.paused && self.is_inbox_half_empty() {
+            self.paused = false;
+            self.core.handle_reading_resumed();
+        } else if !self.paused && self.is_inbox_full() {
+            self.paused = true;
+            self.core.handle_reading_paused();
+        }
+        !self.paused
     }
 
     /// Gives `input` to the core until the inbox is full; returns what is left.

@@ -156,3 +156,21 @@ fn a_ping_that_is_due_with_the_deadline_that_ends_it_does_not_leave() {
     assert!(s.is_done() && !s.has_output());
     assert_eq!(s.poll_timeout(), None);
 }
+
+#[test]
+fn a_peer_that_neither_reads_nor_is_read_is_given_up() {
+    let mut s = timed(1000, 400);
+    s.send(Message::binary(vec![0; 1000])).unwrap();
+    take(&mut s, 500, at(0));
+    s.handle_blocked();
+    s.handle_reading_paused();
+    s.handle_timeout(at(1000));
+    assert_eq!(s.poll_timeout(), Some((at(1400), TimerKind::PongDeadline)));
+    // It reads a little, so it lives; then our own pause is the only reason for silence.
+    take(&mut s, 100, at(1300));
+    assert_eq!(s.poll_timeout(), Some((at(2000), TimerKind::Ping)));
+    s.handle_blocked();
+    s.handle_timeout(at(2000));
+    s.handle_timeout(at(2400));
+    assert_eq!(s.closed().map(|c| &c.cause), Some(&Cause::Silent));
+}

@@ -1,0 +1,122 @@
+//! What belongs to the process: its runtime, its signals, its descriptors.
+
+use std::future::Future;
+use std::io::{self, Write as _};
+
+use provod::{Drain, Error, Running};
+
+/// Runs `main` on a runtime of one thread; the connections have workers of their own.
+pub(crate) fn run<F>(main: F) -> Result<(), Box<dyn std::error::Error>>
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(main)?)
+}
+
+/// Prints the line that says that the server is ready. A reader that has gone is no reason to stop.
+pub(crate) fn announce(line: &str) {
+    let mut out = io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// A signal that ends a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Interrupt,
+    Terminate,
+}
+
+/// Waits for Ctrl-C or SIGTERM and drains the server; a second signal ends the process at once.
+pub(crate) async fn until_signal(running: Running, stop: Drain, drain: Drain) -> Result<(), Error> {
+    let mut signals = Signals::new();
+    let drain = match signals.next().await {
+        Signal::Interrupt => stop,
+        Signal::Terminate => drain,
+    };
+    tracing::info!(open = running.stats().open, "closing all connections; a second signal quits");
+    tokio::select! {
+        dropped = running.drain(drain) => {
+            if dropped > 0 {
+                tracing::warn!(dropped, "connections that did not close in time were dropped");
+            }
+            Ok(())
+        }
+        signal = signals.next() => std::process::exit(match signal {
+            Signal::Interrupt => 130,
+            Signal::Terminate => 143,
+        }),
+    }
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: Option<tokio::signal::unix::Signal>,
+    terminate: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| match signal(kind) {
+            Ok(signal) => Some(signal),
+            Err(e) => {
+                tracing::warn!(error = %e, "cannot listen for a signal");
+                None
+            }
+        };
+        Self {
+            interrupt: listen(SignalKind::interrupt()),
+            terminate: listen(SignalKind::terminate()),
+        }
+    }
+
+    async fn next(&mut self) -> Signal {
+        async fn recv(signal: &mut Option<tokio::signal::unix::Signal>) {
+            let got = match signal {
+                Some(signal) => signal.recv().await,
+                None => None,
+            };
+            if got.is_none() {
+                std::future::pending().await
+            }
+        }
+        tokio::select! {
+            () = recv(&mut self.interrupt) => Signal::Interrupt,
+            () = recv(&mut self.terminate) => Signal::Terminate,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) -> Signal {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Signal::Interrupt
+    }
+}
+
+/// Raises the soft limit of descriptors, one of which each connection takes, to the hard one.
+fn raise_descriptor_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        if limit.current != limit.maximum {
+            // A server with fewer connections is still a server.
+            let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+            let _ = setrlimit(Resource::Nofile, raised);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The seed's Node server, in Rust: it logs what it gets and answers «Ответ от сервера».
+//!
+//! ```text
+//! cargo run -p provod --example seed_server -- 127.0.0.1:8080
+//! ```
+
+use provod::{OriginPolicy, Server, WebSocket};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let server = Server::new().listen(address).origin(OriginPolicy::any());
+    let running = server
+        .start(|mut ws: WebSocket, ()| async move {
+            while let Some(message) = ws.recv().await? {
+                println!("Получено: {}", String::from_utf8_lossy(message.as_bytes()));
+                ws.send("Ответ от сервера").await?;
+            }
+            Ok(())
+        })
+        .await?;
+    for address in running.addresses() {
+        println!("слушаю ws://{address}/");
+    }
+    end_asked().await;
+    running.drain(provod::Drain::default()).await;
+    Ok(())
+}
+
+/// Waits for Ctrl-C, or for the SIGTERM of whoever started this.
+async fn end_asked() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
