@@ -95,11 +95,14 @@ fn frame(client: bool, first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Frames: the first byte and the payload of each.
+type Script<'a> = &'a [(u8, &'a [u8])];
+
 fn frames() -> Seeds {
     let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
     let again = b"\xf2\x00\x11\x00\x00";
     let bomb = [miniz_oxide::deflate::compress_to_vec(&[0; 100_000], 6), vec![0]].concat();
-    let scripts: [(&str, &[(u8, &[u8])]); 14] = [
+    let scripts: [(&str, Script<'_>); 14] = [
         ("text", &[(0x81, b"Hello"), (0x81, "Привет 👋".as_bytes())]),
         ("fragments", &[(0x01, b"Hel"), (0x89, b"ping"), (0x00, b""), (0x80, b"lo")]),
         ("medium", &[(0x82, &[7; 300]), (0x82, &[])]),

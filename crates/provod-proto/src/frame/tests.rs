@@ -97,7 +97,7 @@ fn rfc6455_5_2_every_first_two_bytes_are_taken_or_refused_at_once() {
                 let low = if second & 0x7F == 126 { 3 } else { 7 };
                 bytes[low] = if low == 3 { 126 } else { 1 };
                 let (taken, fast) = read(&bytes, bytes.len(), expect);
-                assert_eq!(fast.clone().err(), slow, "{first:#x} {second:#x} {expect:?}");
+                assert_eq!(fast.err(), slow, "{first:#x} {second:#x} {expect:?}");
                 if let Ok(Some(header)) = fast {
                     assert_eq!(taken, header_size(second));
                     assert_eq!(header.fin, first & 0x80 != 0);

@@ -208,7 +208,7 @@ fn words(line: &str) -> Vec<&str> {
 }
 
 fn hex(digits: &str) -> Vec<u8> {
-    assert!(digits.len() % 2 == 0, "{digits}");
+    assert!(digits.len().is_multiple_of(2), "{digits}");
     (0..digits.len())
         .step_by(2)
         .map(|i| {

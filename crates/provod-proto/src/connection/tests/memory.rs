@@ -32,8 +32,7 @@ fn the_direct_buffer_grows_with_what_has_arrived() {
     let input = claiming(&s, BINARY, len);
     feed(&mut s, &input, at(0)).unwrap();
     let mut have = 100;
-    loop {
-        let Some((buffer, room)) = s.direct_buffer() else { break };
+    while let Some((buffer, room)) = s.direct_buffer() {
         assert!(room > 0);
         assert!(buffer.capacity() <= 2 * have + (16 << 10), "{} for {have}", buffer.capacity());
         buffer.extend_from_slice(&vec![0; room]);
