@@ -33,11 +33,18 @@ pub(crate) struct Wire {
     /// Bytes of the first segment that the transport has taken.
     taken: usize,
     len: usize,
+    /// Bytes that are about to follow, so that a batch of small frames makes one allocation.
+    to_come: usize,
 }
 
 impl Wire {
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Says how many bytes will follow the next frame.
+    pub(crate) fn expect(&mut self, to_come: usize) {
+        self.to_come = to_come;
     }
 
     /// The segment that small frames are copied to.
@@ -47,7 +54,7 @@ impl Wire {
             _ => false,
         };
         if !room {
-            self.segments.push_back(Segment::Copied(Vec::with_capacity(more)));
+            self.segments.push_back(Segment::Copied(Vec::with_capacity(more.max((more + self.to_come).min(SEGMENT)))));
         }
         match self.segments.back_mut() {
             Some(Segment::Copied(tail)) => tail,
