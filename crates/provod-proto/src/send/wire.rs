@@ -40,6 +40,16 @@ impl Wire {
         self.len
     }
 
+    /// Bytes of memory that the copied frames take.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        let capacity = |segment: &Segment| match segment {
+            Segment::Copied(bytes) => bytes.capacity(),
+            Segment::Shared(_) => 0,
+        };
+        self.segments.iter().map(capacity).sum()
+    }
+
     /// The segment that small frames are copied to.
     fn tail(&mut self, more: usize) -> &mut Vec<u8> {
         let room = match self.segments.back() {
