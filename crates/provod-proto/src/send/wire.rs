@@ -40,16 +40,6 @@ impl Wire {
         self.len
     }
 
-    /// Bytes of memory that the copied frames take.
-    #[cfg(test)]
-    pub(crate) fn capacity(&self) -> usize {
-        let capacity = |segment: &Segment| match segment {
-            Segment::Copied(bytes) => bytes.capacity(),
-            Segment::Shared(_) => 0,
-        };
-        self.segments.iter().map(capacity).sum()
-    }
-
     /// The segment that small frames are copied to.
     fn tail(&mut self, more: usize) -> &mut Vec<u8> {
         let room = match self.segments.back() {
@@ -133,5 +123,15 @@ impl Wire {
         if self.segments.capacity() > 64 {
             self.segments = VecDeque::new();
         }
+    }
+
+    /// Bytes of memory that the copied frames take.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        let capacity = |segment: &Segment| match segment {
+            Segment::Copied(bytes) => bytes.capacity(),
+            Segment::Shared(_) => 0,
+        };
+        self.segments.iter().map(capacity).sum()
     }
 }
