@@ -256,6 +256,11 @@ impl Outgoing {
         self.buffered() + self.waiting.len() * PENDING_COST
     }
 
+    #[cfg(test)]
+    pub(crate) fn copied_capacity(&self) -> usize {
+        self.wire.capacity()
+    }
+
     /// Whether everything was handed to the transport.
     pub(crate) fn is_flushed(&self) -> bool {
         self.wire.len() == 0 && self.nothing_waits() && (self.close.is_none() || self.close_encoded)

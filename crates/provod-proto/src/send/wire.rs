@@ -131,4 +131,14 @@ impl Wire {
             self.segments = VecDeque::new();
         }
     }
+
+    /// Bytes of memory that the copied frames take.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        let capacity = |segment: &Segment| match segment {
+            Segment::Copied(bytes) => bytes.capacity(),
+            Segment::Shared(_) => 0,
+        };
+        self.segments.iter().map(capacity).sum()
+    }
 }
