@@ -5,12 +5,15 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::frame::FrameHeader;
+use crate::frame::{FrameHeader, MAX_HEADER};
 
 /// Payloads below this are copied behind their header; longer ones are pointed to.
 const COPY_BELOW: usize = 2048;
 /// A segment of copied frames is closed when it has grown to this.
 const SEGMENT: usize = 64 << 10;
+
+/// A new segment makes at most this much room for what will follow; then it grows as it is filled.
+const FIRST_ROOM: usize = 4096;
 
 #[derive(Debug)]
 enum Segment {
@@ -54,7 +57,8 @@ impl Wire {
             _ => false,
         };
         if !room {
-            self.segments.push_back(Segment::Copied(Vec::with_capacity(more.max((more + self.to_come).min(SEGMENT)))));
+            let room_for = more.max((more + self.to_come).min(FIRST_ROOM));
+            self.segments.push_back(Segment::Copied(Vec::with_capacity(room_for)));
         }
         match self.segments.back_mut() {
             Some(Segment::Copied(tail)) => tail,
@@ -68,7 +72,9 @@ impl Wire {
             self.copied(header, payload, |_| {});
             return;
         }
-        let tail = self.tail(16);
+        // Nothing is copied behind this header.
+        self.to_come = 0;
+        let tail = self.tail(MAX_HEADER);
         let before = tail.len();
         header.encode(tail);
         self.len += tail.len() - before + payload.len();
@@ -82,7 +88,7 @@ impl Wire {
         payload: &[u8],
         change: impl FnOnce(&mut [u8]),
     ) {
-        let tail = self.tail(payload.len() + 16);
+        let tail = self.tail(payload.len() + MAX_HEADER);
         let before = tail.len();
         header.encode(tail);
         let at = tail.len();
