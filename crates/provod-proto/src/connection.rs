@@ -360,7 +360,7 @@ impl Connection {
         self.outgoing.ping(payload.into())
     }
 
-    /// Closes: the Close frame leaves behind everything queued, and the closing handshake ends within
+    /// Closes: the Close frame (or, after a violation by the peer, the one that tells of it) leaves behind everything queued, and the closing handshake ends within
     /// [`close_timeout`](Config::close_timeout). Without a frame, the Close has no code.
     ///
     /// # Errors
@@ -370,6 +370,8 @@ impl Connection {
     pub fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) -> Result<(), UsageError> {
         self.may_send()?;
         frame.as_ref().map_or(Ok(()), CloseFrame::check)?;
+        // A violation is told with its own code, whatever the application thinks of the connection.
+        let frame = if self.state == State::FailHeld { self.answer() } else { frame };
         self.outgoing.close(frame);
         self.cause.get_or_insert(Cause::Local);
         self.turn(Input::Local, now);

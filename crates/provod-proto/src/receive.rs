@@ -257,6 +257,7 @@ impl Incoming {
         let (Some(frame), Some(message)) = (self.frame, &mut self.message) else {
             return Ok(Step::default());
         };
+        let n = usize::try_from(frame.missing()).map_or(n, |missing| n.min(missing));
         message.direct(n, |new| frame.unmask(new, 0))?;
         self.advance(Step::default(), frame, n)
     }

@@ -24,6 +24,8 @@ use wire::Wire;
 
 /// The wire is topped up while it holds less than this.
 const WIRE_TARGET: usize = 64 << 10;
+/// Payload bytes that are encoded in one go.
+const FILL_INPUT: usize = 256 << 10;
 /// Pongs that wait unwritten; more push out the oldest (RFC 6455 section 5.5.3 allows it).
 const MAX_PONGS: usize = 64;
 /// Pings that wait unwritten; one more is refused.
@@ -286,7 +288,11 @@ impl Outgoing {
 
     /// Encodes frames while the wire has room, and tells of each.
     pub(crate) fn fill(&mut self, config: &Config, mut seen: impl FnMut(Encoded)) {
-        while self.wire.len() < WIRE_TARGET {
+        let before = self.waiting_bytes;
+        // What compresses well fills the wire slowly, so the work is bounded by what goes in, too.
+        while self.wire.len() == 0
+            || (self.wire.len() < WIRE_TARGET && before - self.waiting_bytes < FILL_INPUT)
+        {
             let Some(encoded) = self.encode_next(config) else { break };
             seen(encoded);
         }
@@ -334,6 +340,10 @@ impl Outgoing {
         {
             let mut out = Vec::new();
             deflate.compressor.compress(&payload, fin, &mut out);
+            if !pending.data.is_empty() {
+                // A fragment leaves as such: the peer can go on with it, and one step stays one step.
+                deflate.compressor.flush(&mut out);
+            }
             if whole && !deflate.takeover && out.len() >= payload.len() {
                 // It does not shrink, and no history knows of it: it leaves as it is.
                 form = Form::Plain;

@@ -60,7 +60,7 @@ impl Connection {
     }
 
     /// The Close that answers what the peer did: its own code, or the code of its violation.
-    fn answer(&self) -> Option<CloseFrame> {
+    pub(super) fn answer(&self) -> Option<CloseFrame> {
         match &self.cause {
             Some(Cause::Failed(e)) => {
                 let code = e.close_code().unwrap_or(CloseCode::PROTOCOL_ERROR);

@@ -332,3 +332,13 @@ fn a_peer_that_does_not_end_its_stream_is_given_up_and_the_outcome_stands() {
     assert!(s.is_done());
     assert_eq!(*closed(&s), outcome);
 }
+
+#[test]
+fn a_violation_is_told_with_its_own_code_even_when_the_application_closes() {
+    let mut s = server();
+    let bad = raw(&s, RawFrame::new(3, ""));
+    feed(&mut s, &bad, at(0)).unwrap_err();
+    s.close(CloseFrame::new(CloseCode::NORMAL, "").ok(), at(1)).unwrap();
+    let sent = drain(&mut s, at(1));
+    assert_eq!(sent[2..4], CloseCode::PROTOCOL_ERROR.as_u16().to_be_bytes());
+}

@@ -190,3 +190,17 @@ fn a_prepared_message_obeys_order_and_fragment_size() {
     s.send_prepared(&prepared, Compress::Never).unwrap();
     assert_eq!(drain(&mut s, at(0)), b"\x8a\x00\x01\x04abcd\x80\x02ef");
 }
+
+#[test]
+fn one_call_compresses_a_bounded_part_of_a_message_that_shrinks_to_nothing() {
+    let mut s = deflating(Role::Server, quiet(), params(false, 15));
+    s.send(Message::binary(vec![0; 4 << 20])).unwrap();
+    let mut calls = 0;
+    while s.has_output() {
+        let had = s.buffered();
+        assert!(!take(&mut s, usize::MAX, at(0)).is_empty(), "each call brings something");
+        assert!(had - s.buffered() <= 512 << 10, "{} bytes in one call", had - s.buffered());
+        calls += 1;
+    }
+    assert!(calls >= 8, "{calls} calls");
+}
