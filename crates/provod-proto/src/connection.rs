@@ -1,5 +1,7 @@
 //! One connection after the opening handshake: the glue between the parts.
 
+mod closing;
+
 use std::fmt;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::close::{Action, Cause, CloseCode, CloseFrame, Closed, Input, State, transition};
+use crate::close::{Cause, CloseFrame, Closed, Input, State};
 use crate::config::{Config, Side};
 use crate::deflate::{Compressor, Inflater, Pool};
 use crate::error::{Error, UsageError};
@@ -15,7 +17,7 @@ use crate::event::{Event, Progress, TracedFrame};
 use crate::handshake::DeflateParams;
 use crate::keepalive::Keepalive;
 use crate::mask::MaskSource;
-use crate::message::{Message, MessageKind, Utf8Bytes};
+use crate::message::{Message, MessageKind};
 use crate::prepared::Prepared;
 use crate::receive::{Incoming, Step};
 use crate::send::{Compress, Deflate, Encoded, Outgoing};
@@ -519,91 +521,6 @@ impl Connection {
             _ => {}
         }
         Progress { consumed: step.consumed, event, again: step.again }
-    }
-
-    fn fail(&mut self, error: Error, now: Timestamp) -> Error {
-        // A violation after our own Close is the peer's all the same.
-        self.cause = Some(Cause::Failed(error.clone()));
-        self.turn(Input::Violation, now);
-        error
-    }
-
-    /// Moves the closing handshake.
-    fn turn(&mut self, input: Input, now: Timestamp) {
-        let before = self.state;
-        let (state, action) = transition(before, input);
-        self.state = state;
-        if before == State::Open && state != State::Open {
-            self.timers.stop(TimerKind::Ping);
-            self.timers.stop(TimerKind::PongDeadline);
-        }
-        match action {
-            Action::None => {}
-            Action::Timer | Action::Restart => self.close_timer(now),
-            Action::Close => {
-                let answer = self.answer();
-                self.outgoing.close(answer);
-                self.close_timer(now);
-            }
-            Action::HalfClose => {
-                let failed = matches!(self.cause, Some(Cause::Failed(_) | Cause::Lost));
-                self.half_close = self.side == Side::Server || failed;
-                self.close_timer(now);
-                self.settle(self.outgoing.close_sent().cloned(), 0);
-            }
-            Action::End => {
-                let sent = self.outgoing.close_sent().cloned();
-                let unsent = self.outgoing.abandon();
-                self.settle(sent, unsent);
-                self.half_close = false;
-                self.timers = Timers::default();
-            }
-        }
-        if state == State::Draining && self.eof {
-            self.turn(Input::Eof, now);
-        } else if state == State::Flushing && before != State::Flushing {
-            self.flushed(now);
-        }
-    }
-
-    fn close_timer(&mut self, now: Timestamp) {
-        self.timers.set(TimerKind::Close, now.after(self.config.close_timeout));
-    }
-
-    /// The Close that answers what the peer did: its own code, or the code of its violation.
-    fn answer(&self) -> Option<CloseFrame> {
-        match &self.cause {
-            Some(Cause::Failed(e)) => {
-                let code = e.close_code().unwrap_or(CloseCode::PROTOCOL_ERROR);
-                let reason = match e {
-                    Error::Protocol(e) => Utf8Bytes::from_static(e.message()),
-                    e => Utf8Bytes::from(e.to_string()),
-                };
-                CloseFrame::new(code, reason).ok()
-            }
-            _ => {
-                let code = self.received.as_ref()?.as_ref()?.code;
-                Some(CloseFrame { code, reason: Utf8Bytes::default() })
-            }
-        }
-    }
-
-    fn flushed(&mut self, now: Timestamp) {
-        if self.state == State::Flushing && self.outgoing.is_flushed() {
-            self.turn(Input::Flushed, now);
-        }
-    }
-
-    /// Writes down the outcome, once.
-    fn settle(&mut self, sent: Option<Option<CloseFrame>>, unsent: usize) {
-        if self.closed.is_none() {
-            self.closed = Some(Box::new(Closed {
-                cause: self.cause.clone().unwrap_or(Cause::Lost),
-                received: self.received.clone(),
-                sent,
-                unsent,
-            }));
-        }
     }
 
     fn trace_received(&mut self, step: &Step, input: &[u8]) {

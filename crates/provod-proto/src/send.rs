@@ -13,7 +13,7 @@ use crate::close::CloseFrame;
 use crate::config::Config;
 use crate::deflate::Compressor;
 use crate::error::UsageError;
-use crate::frame::{FrameHeader, MAX_CONTROL, OpCode};
+use crate::frame::{FrameHeader, MAX_CONTROL, MAX_HEADER, OpCode};
 use crate::mask::{MaskSource, apply_mask};
 use crate::message::{Message, MessageKind};
 use crate::prepared::Prepared;
@@ -256,6 +256,11 @@ impl Outgoing {
         self.buffered() + self.waiting.len() * PENDING_COST
     }
 
+    #[cfg(test)]
+    pub(crate) fn copied_capacity(&self) -> usize {
+        self.wire.capacity()
+    }
+
     /// Whether everything was handed to the transport.
     pub(crate) fn is_flushed(&self) -> bool {
         self.wire.len() == 0 && self.nothing_waits() && (self.close.is_none() || self.close_encoded)
@@ -363,6 +368,7 @@ impl Outgoing {
     fn encode(&mut self, opcode: OpCode, fin: bool, rsv1: bool, payload: Bytes) -> Encoded {
         let mask = self.masks.as_mut().map(|m| m.next_key());
         let header = FrameHeader { fin, rsv1, opcode, mask, len: payload.len() as u64 };
+        self.wire.expect(self.waiting_bytes + self.waiting.len() * MAX_HEADER);
         match mask {
             Some(key) => self.wire.copied(&header, &payload, |data| apply_mask(data, key, 0)),
             None => self.wire.frame(&header, &payload),

@@ -17,6 +17,7 @@ mod keepalive;
 mod memory;
 mod output;
 mod pairs;
+mod streaming;
 
 /// The key that the client of these tests masks with.
 const KEY: [u8; 4] = [0xA5, 0x00, 0x5A, 0xFF];

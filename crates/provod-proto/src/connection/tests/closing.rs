@@ -291,3 +291,44 @@ fn every_violation_and_limit_fits_a_close_frame() {
         assert!(sent[0].1.len() > 2, "with a reason");
     }
 }
+
+#[test]
+fn the_close_for_a_bad_frame_leaves_when_the_close_timeout_runs_out() {
+    let mut s = server();
+    feed(&mut s, b"\x83", at(10)).unwrap_err();
+    assert_eq!(s.poll_timeout().map(|t| t.0), Some(at(5010)));
+    s.handle_timeout(at(5010));
+    assert_eq!(frames(&drain(&mut s, at(5010))).len(), 1);
+    assert!(closed(&s).sent.is_some());
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_given_up() {
+    let mut s = server();
+    s.send(Message::binary(vec![0; 10])).unwrap();
+    let close = frame(&s, CLOSE, b"\x03\xe8");
+    feed(&mut s, &close, at(0)).unwrap();
+    s.release_close(at(100));
+    assert_eq!(take(&mut s, 5, at(100)).len(), 5);
+    s.handle_timeout(at(5099));
+    assert!(!s.is_done());
+    s.handle_timeout(at(5100));
+    assert!(s.is_done());
+    assert_eq!((closed(&s).sent.clone(), closed(&s).unsent), (None, 2 + 10 + 4 - 5));
+}
+
+#[test]
+fn a_peer_that_does_not_end_its_stream_is_given_up_and_the_outcome_stands() {
+    let mut s = server();
+    s.close(None, at(0)).unwrap();
+    drain(&mut s, at(0));
+    let close = frame(&s, CLOSE, b"");
+    feed(&mut s, &close, at(1000)).unwrap();
+    let outcome = closed(&s).clone();
+    assert!(s.wants_input(), "what still comes is drained");
+    s.handle_timeout(at(5999));
+    assert!(!s.is_done());
+    s.handle_timeout(at(6000));
+    assert!(s.is_done());
+    assert_eq!(*closed(&s), outcome);
+}

@@ -180,3 +180,18 @@ fn a_message_is_limited_whole_and_in_fragments() {
         }
     }
 }
+
+#[test]
+fn frames_that_wait_for_a_slow_peer_cost_about_their_bytes() {
+    for len in [10, 1000, 3000, 10_000, 100_000] {
+        let mut s = server();
+        for i in 0..100 {
+            s.send(Message::binary(noise(len, i))).unwrap();
+        }
+        take(&mut s, 0, at(0));
+        let copied = s.outgoing.copied_capacity();
+        // Encoded is some 64 KiB; what is pointed to costs its header only.
+        let most = if len < 2048 { 2 * (64 << 10) } else { 4096 };
+        assert!(copied <= most, "{copied} bytes for messages of {len}");
+    }
+}
