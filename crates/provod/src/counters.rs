@@ -121,7 +121,7 @@ pub struct Stats {
     pub bytes_out: u64,
     /// Messages that were received and never taken, or refused because a send queue was full.
     pub messages_dropped: u64,
-    /// Handlers that panicked.
+    /// Handlers and request callbacks that panicked.
     pub handler_panics: u64,
     /// Requests of plain HTTP that were answered.
     pub plain_requests: u64,

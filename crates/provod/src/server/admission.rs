@@ -1,6 +1,7 @@
 //! Who may connect: a limit on connections, one on unfinished handshakes, and the list of what is open.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -25,8 +26,18 @@ struct Inner {
     admitted: usize,
     turned_away: usize,
     /// Unfinished handshakes, the oldest first.
-    handshakes: BTreeMap<u64, Arc<Notify>>,
+    handshakes: BTreeMap<u64, Arc<Place>>,
+    /// Those that are, or are about to be, answered and only wait for the peer to hang up, the oldest first.
+    lingering: BTreeMap<u64, Arc<Place>>,
     open: HashMap<u64, Weak<Shared>>,
+}
+
+/// What a connection that has no WebSocket yet can be told.
+#[derive(Default)]
+struct Place {
+    ring: Notify,
+    /// The place was given to another connection.
+    lost: AtomicBool,
 }
 
 impl Admission {
@@ -44,23 +55,28 @@ impl Admission {
     }
 
     /// A place for a new connection; `None` when the server is full. Where too many handshakes are
-    /// unfinished, the oldest of them must go: silent sockets cannot lock others out.
+    /// unfinished, the oldest of them must go, and where all places are taken, one that is answered and
+    /// does not hang up: silent sockets cannot lock others out.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Ticket> {
         let mut inner = self.lock();
-        if inner.admitted >= self.max {
-            return None;
-        }
         if inner.handshakes.len() >= self.max_handshakes
-            && let Some((_, oldest)) = inner.handshakes.pop_first()
+            && let Some((id, oldest)) = inner.handshakes.pop_first()
         {
-            oldest.notify_one();
+            oldest.ring.notify_one();
+            inner.lingering.insert(id, oldest);
+        }
+        if inner.admitted >= self.max {
+            let (_, oldest) = inner.lingering.pop_first()?;
+            oldest.lost.store(true, Ordering::Relaxed);
+            oldest.ring.notify_one();
+            inner.admitted -= 1;
         }
         let id = inner.next;
         inner.next += 1;
         inner.admitted += 1;
-        let evicted = Arc::new(Notify::new());
-        inner.handshakes.insert(id, evicted.clone());
-        Some(Ticket { admission: self.clone(), id, evicted, turned_away: false })
+        let place = Arc::<Place>::default();
+        inner.handshakes.insert(id, place.clone());
+        Some(Ticket { admission: self.clone(), id, place, turned_away: false })
     }
 
     /// A place to tell a connection that there is no place.
@@ -70,8 +86,7 @@ impl Admission {
             return None;
         }
         inner.turned_away += 1;
-        let evicted = Arc::new(Notify::new());
-        Some(Ticket { admission: self.clone(), id: 0, evicted, turned_away: true })
+        Some(Ticket { admission: self.clone(), id: 0, place: Arc::default(), turned_away: true })
     }
 
     /// All that are open now.
@@ -81,17 +96,17 @@ impl Admission {
 
     /// Ends all unfinished handshakes.
     pub(super) fn evict_handshakes(&self) {
-        for evicted in std::mem::take(&mut self.lock().handshakes).into_values() {
-            evicted.notify_one();
+        for place in std::mem::take(&mut self.lock().handshakes).into_values() {
+            place.ring.notify_one();
         }
     }
 
-    /// Waits until nothing is connected.
+    /// Waits until nobody is connected but peers that have their answer and do not hang up.
     pub(super) async fn empty(&self) {
         loop {
             let mut rung = std::pin::pin!(self.empty.notified());
             rung.as_mut().enable();
-            if self.lock().admitted == 0 {
+            if self.lock().is_empty() {
                 return;
             }
             rung.await;
@@ -99,23 +114,58 @@ impl Admission {
     }
 }
 
+impl Inner {
+    fn is_empty(&self) -> bool {
+        self.admitted == self.lingering.len()
+    }
+}
+
 /// A place among the connections, given back when dropped.
 pub(super) struct Ticket {
     admission: Arc<Admission>,
     id: u64,
-    evicted: Arc<Notify>,
+    place: Arc<Place>,
     turned_away: bool,
 }
 
 impl Ticket {
     /// Waits until this handshake must make room for a newer one.
     pub(super) async fn evicted(&self) {
-        self.evicted.notified().await;
+        self.place.ring.notified().await;
     }
 
     /// The peer has done its part of the handshake: it cannot be evicted any more.
     pub(super) fn handshake_done(&self) {
-        self.admission.lock().handshakes.remove(&self.id);
+        let mut inner = self.admission.lock();
+        inner.handshakes.remove(&self.id);
+        // It may have been chosen to go in this very moment.
+        inner.lingering.remove(&self.id);
+    }
+
+    /// The peer has its answer. From now on its place may be given to another connection; completes when it
+    /// was.
+    pub(super) async fn linger(&self) {
+        if self.turned_away {
+            return std::future::pending().await;
+        }
+        let empty = {
+            let mut inner = self.admission.lock();
+            if !self.is_lost() {
+                inner.lingering.insert(self.id, self.place.clone());
+            }
+            inner.is_empty()
+        };
+        if empty {
+            self.admission.empty.notify_waiters();
+        }
+        // An earlier ring, for the eviction, may still be on its way.
+        while !self.is_lost() {
+            self.place.ring.notified().await;
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.place.lost.load(Ordering::Relaxed)
     }
 
     /// The WebSocket is open.
@@ -132,9 +182,13 @@ impl Drop for Ticket {
             return;
         }
         inner.handshakes.remove(&self.id);
+        inner.lingering.remove(&self.id);
         inner.open.remove(&self.id);
+        if self.is_lost() {
+            return;
+        }
         inner.admitted -= 1;
-        let empty = inner.admitted == 0;
+        let empty = inner.is_empty();
         drop(inner);
         if empty {
             self.admission.empty.notify_waiters();
@@ -162,10 +216,34 @@ mod tests {
         admission.empty().await;
     }
 
+    #[tokio::test]
+    async fn evicted_handshakes_that_do_not_hang_up_fill_no_place() {
+        let admission = Arc::new(Admission::new(4));
+        let silent: Vec<_> =
+            (0..20).map(|_| admission.admit().expect("room is made for each")).collect();
+        assert_eq!(admission.lock().admitted, 4);
+        for ticket in &silent[..16] {
+            ticket.evicted().await;
+            ticket.linger().await;
+        }
+        drop(silent);
+        assert_eq!(admission.lock().admitted, 0);
+        admission.empty().await;
+    }
+
+    #[test]
+    fn open_connections_never_make_room() {
+        let admission = Arc::new(Admission::new(2));
+        let open = [admission.admit(), admission.admit()].map(|t| t.expect("a place"));
+        open.iter().for_each(super::Ticket::handshake_done);
+        assert!(admission.admit().is_none());
+    }
+
     #[test]
     fn a_full_server_turns_away_a_bounded_number_at_a_time() {
         let admission = Arc::new(Admission::new(1));
         let one = admission.admit().expect("a place");
+        one.handshake_done();
         assert!(admission.admit().is_none());
         let away: Vec<_> = std::iter::from_fn(|| admission.turn_away()).collect();
         assert_eq!(away.len(), MAX_TURNED_AWAY);

@@ -328,6 +328,12 @@ impl<S> Core<S> {
         *self.phase.borrow()
     }
 
+    /// Waits until the server has stopped.
+    async fn stopped(&self) {
+        // The sender lives in `self`, so this ends with `Stopped` and nothing else.
+        let _ = self.phase.subscribe().wait_for(|p| *p == Phase::Stopped).await;
+    }
+
     /// Closes a connection because the server drains or has stopped.
     fn close_for_drain(&self, shared: &Shared) {
         match self.phase() {

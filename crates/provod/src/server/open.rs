@@ -1,8 +1,12 @@
 //! One connection from its first byte to an open WebSocket, or to an answer of plain HTTP.
 
-use std::future::poll_fn;
+use std::any::Any;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
@@ -17,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use super::admission::Ticket;
 use super::request::{Accept, Request};
 use super::{Core, Phase};
-use crate::driver::{Driver, Info, Shared, with_read_buffer};
+use crate::driver::{Driver, Info, Shared, panic_text, with_read_buffer};
 use crate::transport::Transport;
 use crate::websocket::WebSocket;
 
@@ -48,7 +52,7 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
         Outcome::Answer(response) => {
             let linger = core.settings.config.close_timeout.min(MOST_LINGER);
             drop(core);
-            answer(io, &response, linger).await;
+            answer(io, &response, linger, &ticket).await;
         }
         Outcome::Gone => {}
     }
@@ -56,8 +60,9 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
 }
 
 /// Tells a connection that the server is full.
-pub(super) async fn turn_away<T: Transport>(io: T, _ticket: Ticket) {
-    answer(io, &unavailable("the server is full, try again later"), Duration::from_secs(1)).await;
+pub(super) async fn turn_away<T: Transport>(io: T, ticket: Ticket) {
+    let response = unavailable("the server is full, try again later");
+    answer(io, &response, Duration::from_secs(1), &ticket).await;
 }
 
 struct Open<S> {
@@ -132,7 +137,19 @@ async fn handshake<S: Send + 'static, T: Transport>(
     if let Some(refusal) = refused {
         return core.refuse(&refusal, Some(request.head()));
     }
-    match (core.on_request)(request.clone()).await {
+    let decided = tokio::select! {
+        biased;
+        // An application that never decides must not outlive its server.
+        () = core.stopped() => return Outcome::Gone,
+        decided = caught(|| (core.on_request)(request.clone())) => decided,
+    };
+    let decided = decided.unwrap_or_else(|panic| {
+        core.counters.panics.add(1);
+        let (peer, what) = (request.peer(), panic_text(&*panic));
+        tracing::error!(peer, panic = what, "a request callback panicked, answering 500");
+        Err(Response::text(500, "the server failed to decide on this request"))
+    });
+    match decided {
         Err(response) => {
             if request.is_upgrade() {
                 core.counters.refused("application");
@@ -298,16 +315,39 @@ async fn write_all<T: Transport>(io: &mut T, mut bytes: &[u8]) -> io::Result<()>
 }
 
 /// Writes an answer, ends our half, and reads until the peer ends its own: a connection closed with input
-/// unread is reset, and the peer may never see the answer.
-async fn answer<T: Transport>(mut io: T, response: &Response, linger: Duration) {
+/// unread is reset, and the peer may never see the answer. A peer that does not hang up makes room for others
+/// when the server is full.
+async fn answer<T: Transport>(mut io: T, response: &Response, linger: Duration, ticket: &Ticket) {
     let mut out = Vec::new();
     response.write(&mut out);
     let deadline = Instant::now() + linger;
     let _ = timeout_at(deadline, async {
         write_all(&mut io, &out).await?;
         poll_fn(|cx| io.poll_half_close(cx)).await?;
-        while poll_fn(|cx| with_read_buffer(|buf| io.poll_read(cx, buf, HEAD_READ))).await? > 0 {}
-        Ok::<_, io::Error>(())
+        let hung_up = async {
+            while poll_fn(|cx| with_read_buffer(|buf| io.poll_read(cx, buf, HEAD_READ))).await? > 0
+            {
+            }
+            Ok::<_, io::Error>(())
+        };
+        tokio::select! {
+            biased;
+            result = hung_up => result,
+            () = ticket.linger() => Ok(()),
+        }
     })
     .await;
+}
+
+/// Runs what the application gave, and catches its panics.
+async fn caught<F: Future>(
+    make: impl FnOnce() -> F,
+) -> Result<F::Output, Box<dyn Any + Send + 'static>> {
+    let mut future = pin!(catch_unwind(AssertUnwindSafe(make))?);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
 }

@@ -1,0 +1,44 @@
+//! Servers for the tests: on a port of the system's choice, ended with the test.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use provod::{BoxError, Config, Running, Server, WebSocket};
+
+pub(crate) async fn echo(mut ws: WebSocket) -> Result<(), BoxError> {
+    while let Some(message) = ws.recv().await? {
+        ws.send(message).await?;
+    }
+    Ok(())
+}
+
+/// Starts `server` as an echo server.
+pub(crate) async fn start(server: Server) -> (Running, SocketAddr) {
+    start_with(server, echo).await
+}
+
+/// Starts `server` with a handler.
+pub(crate) async fn start_with<H, F>(server: Server, handler: H) -> (Running, SocketAddr)
+where
+    H: Fn(WebSocket) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    let running = server
+        .listen("127.0.0.1:0")
+        .start(move |ws, ()| handler(ws))
+        .await
+        .expect("the server starts");
+    let address = address(&running);
+    (running, address)
+}
+
+pub(crate) fn address(running: &Running) -> SocketAddr {
+    running.addresses()[0].tcp().expect("a TCP address")
+}
+
+/// Settings with short times: for tests of what happens when time runs out.
+pub(crate) fn hasty() -> Config {
+    let mut config = Config::default();
+    config.close_timeout = Duration::from_millis(100);
+    config
+}
