@@ -285,6 +285,9 @@ impl<T: Transport> Future for Driver<T> {
             let more = this.write(cx);
             let mut state = this.shared.lock();
             trace::flush(&mut state.core, this.shared.info.peer());
+            if let Some(error) = state.take_violation() {
+                tracing::debug!(peer = this.shared.info.peer(), %error, "closing");
+            }
             state.settle();
             if state.core.is_done() {
                 this.io = None;

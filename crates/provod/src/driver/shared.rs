@@ -18,9 +18,9 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{Error, Kind, TrySendError};
 
-/// Located payloads below this are copied out of the worker's buffer, so that one kept message does not
-/// pin all of it.
-const COPY_BELOW: usize = 4096;
+/// Located payloads below this are copied out of the worker's buffer. Longer ones are split off it and so
+/// pin all of it: half of a buffer at most is pinned beside what the inbox counts.
+const COPY_BELOW: usize = super::READ_BUFFER / 2;
 
 /// What is known of a connection from its opening handshake.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct State {
     ended: Option<Ended>,
     /// Reading has stopped until the application has taken half of what waits.
     paused: bool,
+    /// A violation or limit that was not logged yet.
+    violation: Option<proto::Error>,
     /// The transport's own error, for the outcome that the core calls `Lost`.
     broken: Option<std::io::Error>,
     /// The WebSocket was dropped.
@@ -72,6 +74,8 @@ pub(crate) struct State {
     driver: Option<Waker>,
     reader: Option<Waker>,
     senders: Waiters,
+    /// Those who wait for the send queue to run low.
+    drained: Vec<Waker>,
     watchers: Vec<Waker>,
     pings: Vec<PingWait>,
     next_ping: u64,
@@ -80,6 +84,7 @@ pub(crate) struct State {
 /// Somebody who waits for a Pong.
 struct PingWait {
     id: u64,
+    queued: Timestamp,
     answer: Option<Duration>,
     waker: Option<Waker>,
 }
@@ -101,6 +106,7 @@ impl Shared {
                 high_water: config.high_water.max(1),
                 ended: None,
                 paused: false,
+                violation: None,
                 broken: None,
                 abandoned: false,
                 discard: false,
@@ -113,6 +119,7 @@ impl Shared {
                 driver: None,
                 reader: None,
                 senders: Waiters::default(),
+                drained: Vec::new(),
                 watchers: Vec::new(),
                 pings: Vec::new(),
                 next_ping: 0,
@@ -319,11 +326,12 @@ impl Shared {
 
     /// Queues a Ping; the number finds its answer.
     pub(crate) fn ping(&self) -> Result<u64, Error> {
+        let queued = self.now();
         self.output(|state| {
             let id = state.next_ping;
             state.core.ping(Bytes::copy_from_slice(&id.to_be_bytes()))?;
             state.next_ping += 1;
-            state.pings.push(PingWait { id, answer: None, waker: None });
+            state.pings.push(PingWait { id, queued, answer: None, waker: None });
             Ok(id)
         })
     }
@@ -495,16 +503,24 @@ impl State {
     fn event(&mut self, event: Option<Event>, now: Timestamp) {
         match event {
             Some(Event::Close(_)) => self.end_input(Ended::Close, now),
-            Some(Event::Pong { payload, rtt: Some(rtt) }) => {
-                let waiting = self.pings.iter_mut().find(|p| payload == p.id.to_be_bytes()[..]);
-                if let Some(waiting) = waiting {
-                    waiting.answer = Some(rtt);
-                    if let Some(waker) = waiting.waker.take() {
-                        waker.wake();
-                    }
-                }
-            }
+            Some(Event::Pong { payload, rtt }) => self.pong(&payload, rtt, now),
             _ => {}
+        }
+    }
+
+    /// A peer may answer only the latest of several Pings (RFC 6455 section 5.5.3), so a Pong answers those
+    /// before it too.
+    fn pong(&mut self, payload: &[u8], rtt: Option<Duration>, now: Timestamp) {
+        let Ok(id) = payload.try_into().map(u64::from_be_bytes) else { return };
+        if !self.pings.iter().any(|p| p.id == id && p.answer.is_none()) {
+            return;
+        }
+        for waiting in self.pings.iter_mut().filter(|p| p.id <= id && p.answer.is_none()) {
+            let own = rtt.filter(|_| waiting.id == id);
+            waiting.answer = Some(own.unwrap_or_else(|| now.since(waiting.queued)));
+            if let Some(waker) = waiting.waker.take() {
+                waker.wake();
+            }
         }
     }
 
@@ -540,6 +556,9 @@ impl State {
     }
 
     fn end_input(&mut self, ended: Ended, now: Timestamp) {
+        if let Ended::Failed(e) = &ended {
+            self.violation = Some(e.clone());
+        }
         self.ended.get_or_insert(ended);
         if self.discard || (self.inbox.is_empty() && self.awaits_end) {
             self.core.release_close(now);
@@ -569,6 +588,9 @@ impl State {
         if let Some(waker) = self.next_sender() {
             waker.wake();
         }
+        if !self.drained.is_empty() && self.core.held() < self.high_water {
+            std::mem::take(&mut self.drained).into_iter().for_each(Waker::wake);
+        }
     }
 
     fn next_sender(&self) -> Option<Waker> {
@@ -592,7 +614,23 @@ impl State {
         }
     }
 
+    /// Waits until `send` would not wait, or the connection ends.
+    pub(crate) fn poll_drained(&mut self, waker: &Waker) -> Poll<()> {
+        if self.core.held() < self.high_water || self.core.closed().is_some() {
+            return Poll::Ready(());
+        }
+        if !self.drained.iter().any(|w| w.will_wake(waker)) {
+            self.drained.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
     // ---- the end ----
+
+    /// The violation that ended the input, once, to be logged.
+    pub(crate) fn take_violation(&mut self) -> Option<proto::Error> {
+        self.violation.take()
+    }
 
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned
@@ -632,6 +670,7 @@ impl State {
         }
         let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());
         let waiting = self.reader.take().into_iter().chain(std::mem::take(&mut self.watchers));
+        let waiting = waiting.chain(std::mem::take(&mut self.drained));
         pings.chain(waiting).chain(self.senders.take_all()).for_each(Waker::wake);
     }
 }

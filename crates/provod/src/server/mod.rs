@@ -172,7 +172,8 @@ impl<S: Send + 'static> Server<S> {
     }
 
     /// Sets how many connections may be open; more are answered 503. A quarter of them may be unfinished
-    /// handshakes: beyond that the oldest is dropped. Default: the process's descriptor limit minus 64.
+    /// handshakes: beyond that the oldest is dropped. Default: the process's descriptor limit minus 64 and what the
+    /// workers need.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = Some(max);
@@ -187,7 +188,8 @@ impl<S: Send + 'static> Server<S> {
         self
     }
 
-    /// Answers GET on this path with 200 while the server runs and 503 while it drains.
+    /// Answers GET on this path with 200, on the same port, before the request is checked any further. A
+    /// server that drains accepts nothing, which a load balancer takes for unhealthy.
     #[must_use]
     pub fn health(mut self, path: impl Into<String>) -> Self {
         self.settings.health = Some(path.into());
@@ -282,9 +284,11 @@ impl<S: Send + 'static> Server<S> {
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
         self.settings.core_config = Arc::new(self.settings.config.core());
-        let max = self
-            .max_connections
-            .unwrap_or_else(|| listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(64)));
+        // A worker has a few of its own, and one for each address.
+        let spare = 64 + self.workers * (4 + self.addresses.len());
+        let max = self.max_connections.unwrap_or_else(|| {
+            listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(spare))
+        });
         let (phase, _) = watch::channel(Phase::Running);
         let core = Arc::new(Core {
             settings: self.settings,
