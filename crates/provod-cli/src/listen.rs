@@ -4,7 +4,7 @@ use clap::Args;
 use provod::{OriginPolicy, WebSocket};
 
 use crate::options::{Compress, Options, address};
-use crate::process::{announce, run, until_signal};
+use crate::process::{Signals, announce, run, until_signal};
 
 /// Run an echo server, for testing clients
 ///
@@ -24,6 +24,7 @@ impl Listen {
     pub(crate) fn run(self) -> Result<(), Box<dyn std::error::Error>> {
         self.options.start_log();
         run(async {
+            let signals = Signals::new();
             let server = self.options.server(Compress::Off, OriginPolicy::any());
             let running = server.listen(&self.address).start(|ws, ()| echo(ws)).await?;
             for address in running.addresses() {
@@ -32,7 +33,7 @@ impl Listen {
                     None => format!("provod listen: echoing on {address}"),
                 });
             }
-            until_signal(running, self.options.stop(), self.options.drain()).await
+            until_signal(signals, running, self.options.stop(), self.options.drain()).await
         })
     }
 }

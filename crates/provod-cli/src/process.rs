@@ -29,8 +29,12 @@ enum Signal {
 }
 
 /// Waits for Ctrl-C or SIGTERM and drains the server; a second signal ends the process at once.
-pub(crate) async fn until_signal(running: Running, stop: Drain, drain: Drain) -> Result<(), Error> {
-    let mut signals = Signals::new();
+pub(crate) async fn until_signal(
+    mut signals: Signals,
+    running: Running,
+    stop: Drain,
+    drain: Drain,
+) -> Result<(), Error> {
     let drain = match signals.next().await {
         Signal::Interrupt => stop,
         Signal::Terminate => drain,
@@ -50,15 +54,17 @@ pub(crate) async fn until_signal(running: Running, stop: Drain, drain: Drain) ->
     }
 }
 
+/// The signals that end a server, listened for from the moment this is made: before the server says that it
+/// is ready, or one that comes right then would kill the process.
 #[cfg(unix)]
-struct Signals {
+pub(crate) struct Signals {
     interrupt: Option<tokio::signal::unix::Signal>,
     terminate: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| match signal(kind) {
             Ok(signal) => Some(signal),
@@ -90,12 +96,13 @@ impl Signals {
     }
 }
 
+/// The signals that end a server.
 #[cfg(not(unix))]
-struct Signals;
+pub(crate) struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self
     }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use provod::{OriginPolicy, WebSocket};
 
 use crate::options::{Compress, Options, address};
-use crate::process::{announce, run, until_signal};
+use crate::process::{Signals, announce, run, until_signal};
 use rooms::{Entry, Rooms};
 
 /// Run a realtime server in which every URL path is a room
@@ -41,6 +41,7 @@ impl Serve {
         let loopback = addresses.peek().is_some() && addresses.all(|a| a.ip().is_loopback());
         let policy = OriginPolicy::same_host().on_loopback(loopback);
         run(async {
+            let signals = Signals::new();
             let server = self
                 .options
                 .server(Compress::On, policy)
@@ -58,7 +59,7 @@ impl Serve {
                     None => format!("provod serve: listening on {address}"),
                 });
             }
-            until_signal(running, self.options.stop(), self.options.drain()).await
+            until_signal(signals, running, self.options.stop(), self.options.drain()).await
         })
     }
 }

@@ -508,16 +508,16 @@ impl State {
         }
     }
 
-    /// A peer may answer only the latest of several Pings (RFC 6455 section 5.5.3), so a Pong answers those
-    /// before it too.
+    /// A Pong answers its Ping and, since a peer may answer the newest alone, those before it (RFC 6455
+    /// section 5.5.3). `rtt` is exact; without it the time in our own queue counts too.
     fn pong(&mut self, payload: &[u8], rtt: Option<Duration>, now: Timestamp) {
         let Ok(id) = payload.try_into().map(u64::from_be_bytes) else { return };
-        if !self.pings.iter().any(|p| p.id == id && p.answer.is_none()) {
+        if !self.pings.iter().any(|p| p.id == id) {
             return;
         }
         for waiting in self.pings.iter_mut().filter(|p| p.id <= id && p.answer.is_none()) {
-            let own = rtt.filter(|_| waiting.id == id);
-            waiting.answer = Some(own.unwrap_or_else(|| now.since(waiting.queued)));
+            let since = now.since(waiting.queued);
+            waiting.answer = Some(if waiting.id == id { rtt.unwrap_or(since) } else { since });
             if let Some(waker) = waiting.waker.take() {
                 waker.wake();
             }

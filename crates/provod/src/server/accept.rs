@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admission::Listening;
 use super::listen::{Listener, Socket};
 use super::open::{connection, turn_away};
 use super::{Core, Phase};
@@ -11,8 +12,13 @@ use super::{Core, Phase};
 /// How long to wait when the system has no descriptors or memory for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes connections until the server drains.
-pub(super) async fn accept<S: Send + 'static>(core: Arc<Core<S>>, listener: Listener) {
+/// Takes connections until the server drains. `_listening` is given back after the listener is closed, so that
+/// the address is free when a drain ends.
+pub(super) async fn accept<S: Send + 'static>(
+    core: Arc<Core<S>>,
+    _listening: Listening,
+    listener: Listener,
+) {
     let mut phase = core.phase.subscribe();
     let mut warned = false;
     loop {

@@ -25,6 +25,8 @@ struct Inner {
     /// All that were admitted, in whatever phase.
     admitted: usize,
     turned_away: usize,
+    /// Loops that accept.
+    listening: usize,
     /// Unfinished handshakes, the oldest first.
     handshakes: BTreeMap<u64, Arc<Place>>,
     /// Those that are, or are about to be, answered and only wait for the peer to hang up, the oldest first.
@@ -101,7 +103,14 @@ impl Admission {
         }
     }
 
-    /// Waits until nobody is connected but peers that have their answer and do not hang up.
+    /// A loop that accepts begins; it ends when the guard is dropped.
+    pub(super) fn listening(self: &Arc<Self>) -> Listening {
+        self.lock().listening += 1;
+        Listening(self.clone())
+    }
+
+    /// Waits until nobody accepts and nobody is connected but peers that have their answer and do not hang
+    /// up.
     pub(super) async fn empty(&self) {
         loop {
             let mut rung = std::pin::pin!(self.empty.notified());
@@ -116,7 +125,22 @@ impl Admission {
 
 impl Inner {
     fn is_empty(&self) -> bool {
-        self.admitted == self.lingering.len()
+        self.listening == 0 && self.admitted == self.lingering.len()
+    }
+}
+
+/// A loop that accepts.
+pub(super) struct Listening(Arc<Admission>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut inner = self.0.lock();
+        inner.listening -= 1;
+        let empty = inner.is_empty();
+        drop(inner);
+        if empty {
+            self.0.empty.notify_waiters();
+        }
     }
 }
 

@@ -124,6 +124,34 @@ fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     Ok(listener)
 }
 
+/// The file of a Unix socket that was bound here.
+#[cfg(unix)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device, inode, and time of modification: an inode's number is used again.
+    identity: (u64, u64, i64, i64),
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    /// The file at `path`, if there is one.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = path.symlink_metadata().ok()?;
+        let identity = (found.dev(), found.ino(), found.mtime(), found.mtime_nsec());
+        Some(Self { path: path.to_owned(), identity })
+    }
+
+    /// Removes the file, unless another server has put its own in its place.
+    pub(super) fn remove(&self) {
+        let now = Self::of(&self.path);
+        if now.is_some_and(|now| now.identity == self.identity) {
+            // Whoever removed it in this moment has done what was to be done.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// A socket that listens in a runtime.
 pub(super) enum Listener {
     Tcp(TcpListener),

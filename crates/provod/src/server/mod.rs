@@ -173,7 +173,7 @@ impl<S: Send + 'static> Server<S> {
 
     /// Sets how many connections may be open; more are answered 503. A quarter of them may be unfinished
     /// handshakes: beyond that the oldest is dropped. Default: the process's descriptor limit minus 64 and what the
-    /// workers need.
+    /// workers need, or half of it where that is more.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = Some(max);
@@ -287,7 +287,7 @@ impl<S: Send + 'static> Server<S> {
         // A worker has a few of its own, and one for each address.
         let spare = 64 + self.workers * (4 + self.addresses.len());
         let max = self.max_connections.unwrap_or_else(|| {
-            listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(spare))
+            listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(spare).max(n / 2))
         });
         let (phase, _) = watch::channel(Phase::Running);
         let core = Arc::new(Core {

@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::accept::accept;
 use super::admission::Admission;
+#[cfg(unix)]
+use super::listen::SocketFile;
 use super::listen::{Address, Bound};
 use super::{Core, Phase};
 use crate::counters::{Counters, Stats};
@@ -46,6 +48,9 @@ impl Default for Drain {
 /// A running server. Dropping it stops the server at once.
 pub struct Running {
     addresses: Vec<Address>,
+    /// Files that are removed when the server stops.
+    #[cfg(unix)]
+    sockets: Vec<SocketFile>,
     counters: Arc<Counters>,
     admission: Arc<Admission>,
     phase: watch::Sender<Phase>,
@@ -69,19 +74,26 @@ pub(super) async fn start<S: Send + 'static>(
     let mut bound = Vec::new();
     let mut running = Running {
         addresses: Vec::new(),
+        #[cfg(unix)]
+        sockets: Vec::new(),
         counters: core.counters.clone(),
         admission: core.admission.clone(),
         phase: core.phase.clone(),
     };
     for address in addresses {
         let (listener, address) = Bound::bind(address).await?;
+        #[cfg(unix)]
+        if let Address::Unix(path) = &address {
+            running.sockets.extend(SocketFile::of(path));
+        }
         running.addresses.push(address);
         bound.push(listener);
     }
     let start = |e| Error::new(Kind::Start(e));
     if workers == 0 {
         for listener in bound {
-            tokio::spawn(accept(core.clone(), listener.into_listener().map_err(start)?));
+            let listener = listener.into_listener().map_err(start)?;
+            tokio::spawn(accept(core.clone(), core.admission.listening(), listener));
         }
         return Ok(running);
     }
@@ -90,12 +102,15 @@ pub(super) async fn start<S: Send + 'static>(
         let mine = mine.map_err(start)?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
+        let mine: Vec<_> = mine.into_iter().map(|l| (core.admission.listening(), l)).collect();
         let core = core.clone();
         let run = move || {
             runtime.block_on(async move {
-                for listener in mine {
+                for (listening, listener) in mine {
                     match listener.into_listener() {
-                        Ok(listener) => drop(tokio::spawn(accept(core.clone(), listener))),
+                        Ok(listener) => {
+                            drop(tokio::spawn(accept(core.clone(), listening, listener)));
+                        }
                         Err(e) => tracing::error!(error = %e, "a worker cannot listen"),
                     }
                 }
@@ -160,12 +175,7 @@ impl Running {
         let open = self.admission.open();
         open.iter().for_each(|shared: &Arc<Shared>| shared.abort());
         #[cfg(unix)]
-        for address in &self.addresses {
-            if let Address::Unix(path) = address {
-                // It may have been removed by somebody else, which is as good.
-                let _ = std::fs::remove_file(path);
-            }
-        }
+        self.sockets.iter().for_each(SocketFile::remove);
         open.len()
     }
 }

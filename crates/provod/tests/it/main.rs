@@ -5,5 +5,11 @@ mod peer;
 mod servers;
 
 mod closing;
+mod draining;
 mod frames;
 mod handshake;
+mod keepalive;
+mod observing;
+mod sending;
+#[cfg(unix)]
+mod sockets;

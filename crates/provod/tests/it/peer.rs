@@ -129,6 +129,12 @@ impl Peer {
         soon(self.io.write_all(bytes)).await.is_ok()
     }
 
+    /// Sends; `None` when the server has not taken it all after `patience`.
+    pub(crate) async fn try_send_for(&mut self, bytes: &[u8], patience: Duration) -> Option<bool> {
+        let sent = tokio::time::timeout(patience, self.io.write_all(bytes)).await;
+        Some(sent.ok()?.is_ok())
+    }
+
     /// Ends this half of the connection.
     pub(crate) async fn finish(&mut self) {
         let _ = soon(self.io.shutdown()).await;
