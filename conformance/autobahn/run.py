@@ -20,7 +20,7 @@ from suite import (ALL_CASES, Program, Suite, SuiteError, family, not_run, order
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REPORTS = ROOT / "conformance" / "reports" / "autobahn-server"
 AGENT = "provod"
-LISTEN = ["listen", "127.0.0.1:0", "--compress", "--compress-threshold", "0"]
+LISTEN = ["listen", "127.0.0.1:0", "--compress-threshold", "0"]
 LISTENING = r"(ws://127\.0\.0\.1:\d+/)"
 # Families by process. The compressed ones take ten times as long as all others together, and about
 # equally long: a core each.
@@ -164,6 +164,8 @@ def arguments():
     target.add_argument("--url", help="a ws:// address of an echo server that runs already")
     parser.add_argument("--cases", metavar="1.*,2.*",
                         help="only these cases; without it, fewer than all of them is a failure")
+    parser.add_argument("--takeover", action="store_true",
+                        help="start it so that it keeps the compression context where it may")
     parser.add_argument("--limit", type=float, default=45, metavar="MINUTES",
                         help="give up after this long (default: %(default)s)")
     chosen = parser.parse_args()
@@ -183,7 +185,8 @@ def run(chosen):
     if chosen.url:
         passed, failed, trouble = test_server(suite, chosen.url, cases, clock, lambda: True)
     else:
-        command = [chosen.binary or default_binary(), *LISTEN]
+        compress = "--compress=takeover" if chosen.takeover else "--compress"
+        command = [chosen.binary or default_binary(), *LISTEN, compress]
         print("$ " + " ".join(map(str, command)), flush=True)
         server = Program(command, LISTENING, REPORTS / "server.log")
         try:

@@ -47,8 +47,10 @@ impl Assembly {
 
     /// Checks the next frame's header against the limits, before anything is held for it.
     pub(crate) fn frame(&mut self, len: u64, limits: &Limits) -> Result<(), LimitError> {
-        if self.fragments >= limits.max_fragments {
-            return Err(LimitError::TooManyFragments { limit: limits.max_fragments });
+        // Every message has a first frame.
+        let limit = limits.max_fragments.max(1);
+        if self.fragments >= limit {
+            return Err(LimitError::TooManyFragments { limit });
         }
         self.fragments += 1;
         // Both are below 2^63.
@@ -67,6 +69,11 @@ impl Assembly {
     /// Bytes that may still be inflated, and one more, which shows that the limit is passed.
     pub(crate) fn room(&self, limits: &Limits) -> u64 {
         limits.max_message.saturating_sub(self.size).saturating_add(1)
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn held(&self) -> usize {
+        self.plain.capacity() + self.inflated.capacity()
     }
 
     fn check(&mut self, piece: &[u8]) -> Result<(), Error> {

@@ -100,14 +100,20 @@ impl CloseFrame {
     ///
     /// When the code must not be sent (RFC 6455 section 7.4) or the reason is above 123 bytes.
     pub fn new(code: CloseCode, reason: impl Into<Utf8Bytes>) -> Result<Self, UsageError> {
-        let reason = reason.into();
-        if !code.may_be_sent() {
+        let frame = Self { code, reason: reason.into() };
+        frame.check()?;
+        Ok(frame)
+    }
+
+    /// Whether the frame may be sent: its fields are public, so it need not come from `new`.
+    pub(crate) fn check(&self) -> Result<(), UsageError> {
+        if !self.code.may_be_sent() {
             return Err(UsageError::CloseCode);
         }
-        if reason.len() > MAX_CONTROL - 2 {
+        if self.reason.len() > MAX_CONTROL - 2 {
             return Err(UsageError::ControlTooLong);
         }
-        Ok(Self { code, reason })
+        Ok(())
     }
 
     /// Reads the payload of a received Close frame (RFC 6455 section 5.5.1); `None` when it is empty.

@@ -1,5 +1,7 @@
 //! One connection after the opening handshake: the glue between the parts.
 
+mod closing;
+
 use std::fmt;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::close::{Action, Cause, CloseCode, CloseFrame, Closed, Input, State, transition};
+use crate::close::{Cause, CloseFrame, Closed, Input, State};
 use crate::config::{Config, Side};
 use crate::deflate::{Compressor, Inflater, Pool};
 use crate::error::{Error, UsageError};
@@ -15,7 +17,7 @@ use crate::event::{Event, Progress, TracedFrame};
 use crate::handshake::DeflateParams;
 use crate::keepalive::Keepalive;
 use crate::mask::MaskSource;
-use crate::message::{Message, MessageKind, Utf8Bytes};
+use crate::message::{Message, MessageKind};
 use crate::prepared::Prepared;
 use crate::receive::{Incoming, Step};
 use crate::send::{Compress, Deflate, Encoded, Outgoing};
@@ -115,8 +117,6 @@ pub struct Connection {
     received: Option<Option<CloseFrame>>,
     eof: bool,
     half_close: bool,
-    /// The transport was full, so what it takes next shows that the peer reads.
-    blocked: bool,
     closed: Option<Box<Closed>>,
     trace: Vec<TracedFrame>,
 }
@@ -163,7 +163,6 @@ impl Connection {
             received: None,
             eof: false,
             half_close: false,
-            blocked: false,
             closed: None,
             trace: Vec::new(),
             config,
@@ -216,7 +215,12 @@ impl Connection {
     ///
     /// As [`handle_input`](Self::handle_input).
     pub fn handle_direct(&mut self, n: usize, now: Timestamp) -> Result<Progress, Error> {
-        self.keepalive.alive(&mut self.timers);
+        if n > 0 {
+            self.keepalive.alive(&mut self.timers);
+        }
+        if let Some(Cause::Failed(e)) = &self.cause {
+            return Err(e.clone());
+        }
         match self.incoming.direct(n) {
             Ok(step) => Ok(self.stepped(step, now)),
             Err(e) => Err(self.fail(e, now)),
@@ -241,7 +245,6 @@ impl Connection {
     /// The transport took `n` bytes of what [`poll_transmit`](Self::poll_transmit) gave.
     pub fn handle_transmitted(&mut self, n: usize, now: Timestamp) {
         if n > 0
-            && std::mem::take(&mut self.blocked)
             && let Some(keepalive) = &self.config.keepalive
         {
             self.keepalive.output_moved(keepalive, &mut self.timers, now);
@@ -252,19 +255,20 @@ impl Connection {
 
     /// The transport is full.
     pub fn handle_blocked(&mut self) {
-        self.blocked = true;
+        self.keepalive.output_blocked();
     }
 
     /// Runs the timers that are due at `now`; see [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        while let Some(kind) = self.timers.expired(now) {
+        for kind in self.timers.take_expired(now) {
             match (kind, &self.config.keepalive) {
-                (TimerKind::Ping, Some(keepalive)) => {
+                // An earlier timer of the same call may have ended the connection.
+                (TimerKind::Ping, Some(keepalive)) if self.state == State::Open => {
                     let payload = self.keepalive.ping_due(keepalive, &mut self.timers, now);
                     // When 64 Pings wait already, one of them will do.
                     let _ = self.outgoing.ping(payload);
                 }
-                (TimerKind::Ping, None) => {}
+                (TimerKind::Ping, _) => {}
                 (TimerKind::PongDeadline, _) => {
                     self.cause.get_or_insert(Cause::Silent);
                     self.turn(Input::Lost, now);
@@ -275,7 +279,7 @@ impl Connection {
     }
 
     /// The driver stops reading, because the application does not take what came: the pong deadline is
-    /// suspended, since the peer's Pong may lie unread.
+    /// suspended, since the peer's Pong may lie unread. It runs all the same while the transport is full.
     pub fn handle_reading_paused(&mut self) {
         self.keepalive.pause(&mut self.timers);
     }
@@ -356,14 +360,18 @@ impl Connection {
         self.outgoing.ping(payload.into())
     }
 
-    /// Closes: the Close frame leaves behind everything queued, and the closing handshake ends within
+    /// Closes: the Close frame (or, after a violation by the peer, the one that tells of it) leaves behind everything queued, and the closing handshake ends within
     /// [`close_timeout`](Config::close_timeout). Without a frame, the Close has no code.
     ///
     /// # Errors
     ///
-    /// When the connection is closing already.
+    /// When the connection is closing already, or the frame is not one that
+    /// [`CloseFrame::new`] would have made.
     pub fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) -> Result<(), UsageError> {
         self.may_send()?;
+        frame.as_ref().map_or(Ok(()), CloseFrame::check)?;
+        // A violation is told with its own code, whatever the application thinks of the connection.
+        let frame = if self.state == State::FailHeld { self.answer() } else { frame };
         self.outgoing.close(frame);
         self.cause.get_or_insert(Cause::Local);
         self.turn(Input::Local, now);
@@ -460,6 +468,13 @@ impl Connection {
         self.outgoing.held()
     }
 
+    /// Bytes of memory that the message in the making holds, for a budget; about what has arrived of it,
+    /// never more than twice.
+    #[must_use]
+    pub fn held_input(&self) -> usize {
+        self.incoming.held()
+    }
+
     /// Whether there is anything to write.
     #[must_use]
     pub fn has_output(&self) -> bool {
@@ -508,90 +523,6 @@ impl Connection {
             _ => {}
         }
         Progress { consumed: step.consumed, event, again: step.again }
-    }
-
-    fn fail(&mut self, error: Error, now: Timestamp) -> Error {
-        // A violation after our own Close is the peer's all the same.
-        self.cause = Some(Cause::Failed(error.clone()));
-        self.turn(Input::Violation, now);
-        error
-    }
-
-    /// Moves the closing handshake.
-    fn turn(&mut self, input: Input, now: Timestamp) {
-        let before = self.state;
-        let (state, action) = transition(before, input);
-        self.state = state;
-        if before == State::Open && state != State::Open {
-            self.timers.stop(TimerKind::Ping);
-            self.timers.stop(TimerKind::PongDeadline);
-        }
-        match action {
-            Action::None => {}
-            Action::Timer | Action::Restart => self.close_timer(now),
-            Action::Close => {
-                let answer = self.answer();
-                self.outgoing.close(answer);
-                self.close_timer(now);
-            }
-            Action::HalfClose => {
-                let failed = matches!(self.cause, Some(Cause::Failed(_) | Cause::Lost));
-                self.half_close = self.side == Side::Server || failed;
-                self.close_timer(now);
-                self.settle(0);
-            }
-            Action::End => {
-                let unsent = self.outgoing.abandon();
-                self.settle(unsent);
-                self.half_close = false;
-                self.timers = Timers::default();
-            }
-        }
-        if state == State::Draining && self.eof {
-            self.turn(Input::Eof, now);
-        } else if state == State::Flushing && before != State::Flushing {
-            self.flushed(now);
-        }
-    }
-
-    fn close_timer(&mut self, now: Timestamp) {
-        self.timers.set(TimerKind::Close, now.after(self.config.close_timeout));
-    }
-
-    /// The Close that answers what the peer did: its own code, or the code of its violation.
-    fn answer(&self) -> Option<CloseFrame> {
-        match &self.cause {
-            Some(Cause::Failed(e)) => {
-                let code = e.close_code().unwrap_or(CloseCode::PROTOCOL_ERROR);
-                let reason = match e {
-                    Error::Protocol(e) => Utf8Bytes::from_static(e.message()),
-                    e => Utf8Bytes::from(e.to_string()),
-                };
-                CloseFrame::new(code, reason).ok()
-            }
-            _ => {
-                let code = self.received.as_ref()?.as_ref()?.code;
-                Some(CloseFrame { code, reason: Utf8Bytes::default() })
-            }
-        }
-    }
-
-    fn flushed(&mut self, now: Timestamp) {
-        if self.state == State::Flushing && self.outgoing.is_flushed() {
-            self.turn(Input::Flushed, now);
-        }
-    }
-
-    /// Writes down the outcome, once.
-    fn settle(&mut self, unsent: usize) {
-        if self.closed.is_none() {
-            self.closed = Some(Box::new(Closed {
-                cause: self.cause.clone().unwrap_or(Cause::Lost),
-                received: self.received.clone(),
-                sent: self.outgoing.close_sent().cloned(),
-                unsent,
-            }));
-        }
     }
 
     fn trace_received(&mut self, step: &Step, input: &[u8]) {

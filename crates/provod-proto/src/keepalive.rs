@@ -18,6 +18,8 @@ pub(crate) struct Keepalive {
     latency: Option<Duration>,
     pings: u32,
     paused: bool,
+    /// The transport was full, so what it takes next shows that the peer reads.
+    blocked: bool,
 }
 
 impl Keepalive {
@@ -33,7 +35,7 @@ impl Keepalive {
         now: Timestamp,
     ) -> Bytes {
         timers.set(TimerKind::Ping, now.after(config.interval));
-        if !self.paused && !timers.is_set(TimerKind::PongDeadline) {
+        if !self.is_suspended() && !timers.is_set(TimerKind::PongDeadline) {
             timers.set(TimerKind::PongDeadline, now.after(config.timeout));
         }
         self.pings = self.pings.wrapping_add(1);
@@ -45,22 +47,41 @@ impl Keepalive {
         timers.stop(TimerKind::PongDeadline);
     }
 
-    /// The transport took output again after it had been full: a peer that reads slowly lives.
+    /// The transport is full.
+    pub(crate) fn output_blocked(&mut self) {
+        self.blocked = true;
+    }
+
+    /// The transport took output: after it had been full, this shows that the peer reads, and lives.
     pub(crate) fn output_moved(
-        &self,
+        &mut self,
         config: &config::Keepalive,
         timers: &mut Timers,
         now: Timestamp,
     ) {
-        if timers.is_set(TimerKind::PongDeadline) {
+        if !std::mem::take(&mut self.blocked) || !timers.is_set(TimerKind::PongDeadline) {
+            return;
+        }
+        if self.is_suspended() {
+            timers.stop(TimerKind::PongDeadline);
+        } else {
             timers.set(TimerKind::PongDeadline, now.after(config.timeout));
         }
     }
 
-    /// The driver stops reading, so a Pong may lie unread: no deadline until it reads again.
+    /// The driver stops reading, because the application does not take what came: the peer's Pong may lie
+    /// unread.
     pub(crate) fn pause(&mut self, timers: &mut Timers) {
         self.paused = true;
-        timers.stop(TimerKind::PongDeadline);
+        if self.is_suspended() {
+            timers.stop(TimerKind::PongDeadline);
+        }
+    }
+
+    /// Without reading, no Pong can be asked for, unless the output is stuck too: then the application may
+    /// well wait for the peer, which neither reads nor is read, and nothing else would ever end that.
+    fn is_suspended(&self) -> bool {
+        self.paused && !self.blocked
     }
 
     pub(crate) fn resume(&mut self) {

@@ -21,7 +21,7 @@ mod keepalive;
 mod mask;
 mod message;
 mod prepared;
-#[cfg(feature = "raw")]
+#[cfg(any(test, feature = "raw"))]
 pub mod raw;
 mod receive;
 mod send;

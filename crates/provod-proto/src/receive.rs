@@ -86,6 +86,11 @@ impl Incoming {
         self.header.held() == 0 && self.frame.is_none() && self.message.is_none()
     }
 
+    /// Bytes of memory that the message in the making holds.
+    pub(crate) fn held(&self) -> usize {
+        self.message.as_ref().map_or(0, |m| m.held()) + self.control.capacity()
+    }
+
     /// Handles at most one frame.
     pub(crate) fn step(&mut self, input: &mut [u8], limits: &Limits) -> Result<Step, Error> {
         if self.finishing {
@@ -252,6 +257,7 @@ impl Incoming {
         let (Some(frame), Some(message)) = (self.frame, &mut self.message) else {
             return Ok(Step::default());
         };
+        let n = usize::try_from(frame.missing()).map_or(n, |missing| n.min(missing));
         message.direct(n, |new| frame.unmask(new, 0))?;
         self.advance(Step::default(), frame, n)
     }
@@ -266,7 +272,7 @@ impl Incoming {
         let payload = Self::payload(&step, &frame, input);
         let skip = self.unmasked.min(payload.len());
         frame.unmask(&mut payload[skip..], skip);
-        self.unmasked = payload.len();
+        self.unmasked = self.unmasked.max(payload.len());
         let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) else {
             // RSV1 is refused where no inflater was negotiated.
             return Err(ProtocolError::ReservedBits.into());

@@ -13,7 +13,7 @@ use crate::close::CloseFrame;
 use crate::config::Config;
 use crate::deflate::Compressor;
 use crate::error::UsageError;
-use crate::frame::{FrameHeader, MAX_CONTROL, OpCode};
+use crate::frame::{FrameHeader, MAX_CONTROL, MAX_HEADER, OpCode};
 use crate::mask::{MaskSource, apply_mask};
 use crate::message::{Message, MessageKind};
 use crate::prepared::Prepared;
@@ -24,10 +24,15 @@ use wire::Wire;
 
 /// The wire is topped up while it holds less than this.
 const WIRE_TARGET: usize = 64 << 10;
+/// Payload bytes that are encoded in one go.
+const FILL_INPUT: usize = 256 << 10;
 /// Pongs that wait unwritten; more push out the oldest (RFC 6455 section 5.5.3 allows it).
 const MAX_PONGS: usize = 64;
 /// Pings that wait unwritten; one more is refused.
 const MAX_PINGS: usize = 64;
+/// What the header of a frame takes at least. It is counted for each message that waits, so that the
+/// loss of a message of no bytes shows.
+const LEAST_HEADER: usize = 2;
 /// What a waiting message costs beside its bytes: its place in the queue and its allocation.
 const PENDING_COST: usize = 128;
 
@@ -89,6 +94,8 @@ pub(crate) struct Outgoing {
     stream: Option<Stream>,
     /// A message of which a frame is on the wire and the rest is not.
     open: bool,
+    /// A message of which a piece is on the wire, or in the compressor, and the rest is not.
+    midway: bool,
     close: Option<Option<CloseFrame>>,
     close_encoded: bool,
     waiting_bytes: usize,
@@ -112,6 +119,7 @@ impl Outgoing {
             waiting: VecDeque::new(),
             stream: None,
             open: false,
+            midway: false,
             close: None,
             close_encoded: false,
             waiting_bytes: 0,
@@ -202,11 +210,15 @@ impl Outgoing {
     }
 
     fn push(&mut self, pending: Pending) {
-        self.waiting_bytes += pending.data.len();
+        self.waiting_bytes += LEAST_HEADER + pending.data.len();
         self.waiting.push_back(pending);
     }
 
     pub(crate) fn pong(&mut self, payload: Bytes) {
+        if self.close_encoded {
+            // It can never leave (RFC 6455 section 5.5.1), and nothing may wait for it.
+            return;
+        }
         if self.pongs.len() == MAX_PONGS {
             self.pongs.pop_front();
         }
@@ -235,7 +247,8 @@ impl Outgoing {
         self.close.as_ref().filter(|_| self.close_encoded && self.wire.len() == 0)
     }
 
-    /// Bytes that are queued and not handed to the transport, headers included once encoded.
+    /// Bytes that are queued and not handed to the transport; headers count in full once encoded, and
+    /// before that with two bytes for each message.
     pub(crate) fn buffered(&self) -> usize {
         self.waiting_bytes + self.wire.len()
     }
@@ -243,6 +256,11 @@ impl Outgoing {
     /// Bytes of memory that the queue holds, about: many small messages cost more than their bytes.
     pub(crate) fn held(&self) -> usize {
         self.buffered() + self.waiting.len() * PENDING_COST
+    }
+
+    #[cfg(test)]
+    pub(crate) fn copied_capacity(&self) -> usize {
+        self.wire.capacity()
     }
 
     /// Whether everything was handed to the transport.
@@ -254,7 +272,7 @@ impl Outgoing {
         self.waiting.is_empty() && self.pongs.is_empty() && self.pings.is_empty()
     }
 
-    /// Gives up all that is queued; returns how many bytes that were.
+    /// Gives up all that is queued, for good; returns how many bytes that were.
     pub(crate) fn abandon(&mut self) -> usize {
         let lost = self.buffered();
         self.wire = Wire::default();
@@ -262,12 +280,19 @@ impl Outgoing {
         self.pongs = VecDeque::new();
         self.pings = VecDeque::new();
         self.waiting_bytes = 0;
+        self.stream = None;
+        self.close = None;
+        self.close_encoded = true;
         lost
     }
 
     /// Encodes frames while the wire has room, and tells of each.
     pub(crate) fn fill(&mut self, config: &Config, mut seen: impl FnMut(Encoded)) {
-        while self.wire.len() < WIRE_TARGET {
+        let before = self.waiting_bytes;
+        // What compresses well fills the wire slowly, so the work is bounded by what goes in, too.
+        while self.wire.len() == 0
+            || (self.wire.len() < WIRE_TARGET && before - self.waiting_bytes < FILL_INPUT)
+        {
             let Some(encoded) = self.encode_next(config) else { break };
             seen(encoded);
         }
@@ -303,10 +328,11 @@ impl Outgoing {
     /// The next frame of a data message; `None` when the compressor has kept the piece for later.
     fn encode_data(&mut self, mut pending: Pending, config: &Config) -> Option<Encoded> {
         let size = config.fragment_size.max(1);
-        let whole = !self.open && pending.last && pending.data.len() <= size;
+        let whole = !self.midway && pending.last && pending.data.len() <= size;
         let piece = pending.data.split_to(pending.data.len().min(size));
         self.waiting_bytes -= piece.len();
         let fin = pending.last && pending.data.is_empty();
+        self.midway = !fin;
         let mut form = pending.form;
         let mut payload = piece;
         if form == Form::Compress
@@ -314,6 +340,10 @@ impl Outgoing {
         {
             let mut out = Vec::new();
             deflate.compressor.compress(&payload, fin, &mut out);
+            if !pending.data.is_empty() {
+                // A fragment leaves as such: the peer can go on with it, and one step stays one step.
+                deflate.compressor.flush(&mut out);
+            }
             if whole && !deflate.takeover && out.len() >= payload.len() {
                 // It does not shrink, and no history knows of it: it leaves as it is.
                 form = Form::Plain;
@@ -331,7 +361,9 @@ impl Outgoing {
             deflate.compressor.reset();
         }
         let kind = pending.opcode;
-        if !pending.data.is_empty() {
+        if pending.data.is_empty() {
+            self.waiting_bytes -= LEAST_HEADER;
+        } else {
             self.waiting.push_front(pending);
         }
         if payload.is_empty() && !fin {
@@ -346,6 +378,7 @@ impl Outgoing {
     fn encode(&mut self, opcode: OpCode, fin: bool, rsv1: bool, payload: Bytes) -> Encoded {
         let mask = self.masks.as_mut().map(|m| m.next_key());
         let header = FrameHeader { fin, rsv1, opcode, mask, len: payload.len() as u64 };
+        self.wire.expect(self.waiting_bytes + self.waiting.len() * MAX_HEADER);
         match mask {
             Some(key) => self.wire.copied(&header, &payload, |data| apply_mask(data, key, 0)),
             None => self.wire.frame(&header, &payload),

@@ -39,12 +39,20 @@ impl Timers {
         KINDS.iter().filter_map(|&k| Some((self.at[k as usize]?, k))).min_by_key(|(at, _)| *at)
     }
 
-    /// Takes a timer that has run out, the earliest first.
-    pub(crate) fn expired(&mut self, now: Timestamp) -> Option<TimerKind> {
-        let (at, kind) = self.next()?;
-        (at <= now).then(|| {
-            self.stop(kind);
-            kind
+    /// Takes the timers that have run out, the earliest first. One that is set again meanwhile waits
+    /// for the next call, even if it is due at once.
+    pub(crate) fn take_expired(
+        &mut self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = TimerKind> + use<> {
+        let mut due = Self::default();
+        for (due, at) in due.at.iter_mut().zip(&mut self.at) {
+            *due = at.take_if(|at| *at <= now);
+        }
+        std::iter::from_fn(move || {
+            let (_, kind) = due.next()?;
+            due.stop(kind);
+            Some(kind)
         })
     }
 }

@@ -1,1 +1,5 @@
-//! Test kit.
+//! Test kit for WebSocket programs.
+//!
+//! [`fuzz`] holds the bodies of the fuzz targets.
+
+pub mod fuzz;

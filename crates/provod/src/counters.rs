@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use provod_proto::Closed;
+use provod_proto::{CloseCode, Closed};
 
 /// The running counters of a server: see [`Server::counters`](crate::Server::counters).
 #[derive(Debug, Default)]
@@ -23,6 +23,7 @@ pub struct Counters {
     pub(crate) plain: Count,
     refusals: Mutex<BTreeMap<&'static str, u64>>,
     close_codes: Mutex<BTreeMap<u16, u64>>,
+    close_codes_sent: Mutex<BTreeMap<u16, u64>>,
 }
 
 /// One counter.
@@ -64,6 +65,10 @@ impl Counters {
     pub(crate) fn closed(&self, outcome: &Closed) {
         self.ended.add(1);
         bump(&self.close_codes, outcome.code().as_u16());
+        if let Some(sent) = &outcome.sent {
+            let code = sent.as_ref().map_or(CloseCode::NO_STATUS, |frame| frame.code);
+            bump(&self.close_codes_sent, code.as_u16());
+        }
     }
 
     /// Reads all counters.
@@ -87,6 +92,7 @@ impl Counters {
             plain_requests: self.plain.get(),
             refusals: copy(&self.refusals),
             close_codes: copy(&self.close_codes),
+            close_codes_sent: copy(&self.close_codes_sent),
         }
     }
 }
@@ -123,4 +129,6 @@ pub struct Stats {
     pub refusals: BTreeMap<&'static str, u64>,
     /// WebSockets that ended, by the peer's close code: 1005 for a Close without a code, 1006 for none.
     pub close_codes: BTreeMap<u16, u64>,
+    /// The same by the code that this server sent: 1005 for a Close without one.
+    pub close_codes_sent: BTreeMap<u16, u64>,
 }

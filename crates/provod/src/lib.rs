@@ -45,3 +45,8 @@ pub use counters::{Counters, Stats};
 pub use error::{Error, TrySendError};
 pub use server::{Accept, Address, Drain, Request, Running, Server, serve};
 pub use websocket::{Sender, WebSocket};
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -148,6 +148,11 @@ impl WebSocket {
         self.sender.buffered_amount()
     }
 
+    /// Waits until so little is queued that [`send`](Self::send) would not wait, or the connection ends.
+    pub async fn drained(&self) {
+        self.sender.drained().await;
+    }
+
     /// The round-trip time of the last Ping that was answered; the keepalive measures one every 25 s.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
@@ -239,6 +244,11 @@ impl Sender {
     /// Waits for the end of the connection and tells how it came.
     pub async fn closed(&self) -> Closed {
         poll_fn(|cx| self.shared.poll_closed(cx.waker(), false)).await
+    }
+
+    /// As [`WebSocket::drained`].
+    pub async fn drained(&self) {
+        poll_fn(|cx| self.shared.lock().poll_drained(cx.waker())).await;
     }
 
     /// Bytes that are queued and not yet handed to the system.

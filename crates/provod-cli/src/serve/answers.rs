@@ -127,6 +127,7 @@ fn counters_json(counters: &Counters) -> String {
         "plain_requests": stats.plain_requests,
         "refusals": stats.refusals,
         "close_codes": stats.close_codes,
+        "close_codes_sent": stats.close_codes_sent,
     })
     .to_string();
     json.push('\n');

@@ -68,7 +68,7 @@ impl Serve {
 async fn talk(mut ws: WebSocket, entry: Entry, rooms: Arc<Rooms>) -> Result<(), provod::BoxError> {
     let member = rooms.join(entry, ws.sender());
     while let Some(message) = ws.recv().await? {
-        member.say(message);
+        member.say(message).await;
     }
     Ok(())
 }

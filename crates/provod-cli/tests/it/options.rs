@@ -72,6 +72,7 @@ async fn compress_and_its_threshold_say_what_is_compressed() {
         ("serve", &[][..], once, Some(1024)),
         ("serve", &["--compress=off"], None, None),
         ("serve", &["--compress=on", "--compress-threshold=100"], once, Some(100)),
+        ("serve", &["--compress=takeover"], Some("permessage-deflate"), Some(1024)),
         ("listen", &[], None, None),
         ("listen", &["--compress"], once, Some(1024)),
         ("listen", &["--compress", "--compress-threshold", "0"], once, Some(20)),

@@ -18,7 +18,7 @@ fn wrong_values_name_the_flag_and_what_it_accepts() {
         (&["--handshake-timeout=0"], &["--handshake-timeout", "above 0"]),
         (&["--close-timeout=1y"], &["--close-timeout", "500ms"]),
         (&["--allow-origin=a b"], &["--allow-origin", "https://example.com"]),
-        (&["--compress=maybe"], &["--compress", "on, off"]),
+        (&["--compress=maybe"], &["--compress", "on, takeover, off"]),
         (&["--compress-threshold=1X"], &["--compress-threshold", "K, M or G"]),
         (&["--drain=-5s"], &["--drain", "500ms"]),
         (&["--log=provod=loud"], &["--log", "error, warn, info"]),

@@ -108,6 +108,14 @@ impl Compressor {
         }
     }
 
+    /// Gives out what the compressor has kept of the pieces so far, so that the peer can inflate all of
+    /// them; costs five bytes or so.
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        if let Some(stream) = self.stream.as_mut().filter(|_| self.begun) {
+            run(stream, &[], FlushCompress::Sync, out);
+        }
+    }
+
     /// Forgets the messages sent so far, so that the next one does not refer to them.
     ///
     /// For a message that is sent without this compressor's knowledge, such as a shared prepared

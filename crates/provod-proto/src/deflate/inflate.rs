@@ -93,7 +93,7 @@ impl Inflater {
     /// # Errors
     ///
     /// [`ProtocolError::InvalidDeflate`] when the input is not DEFLATE or refers back further than
-    /// the window goes. What was appended before is what came before the fault.
+    /// the window goes. All that comes before the fault is appended by earlier calls.
     pub fn step(
         &mut self,
         input: &[u8],
@@ -145,18 +145,28 @@ impl Inflater {
                 return Ok(step);
             }
             let rest = input.get(step.consumed..).unwrap_or_default();
-            let run = stream.run(rest, room)?;
+            let run = stream.run(rest, room);
             out.extend_from_slice(stream.latest(run.produced));
             step.consumed += run.consumed;
             step.produced += run.produced;
             match run.stop {
                 Stop::Room => self.place = Place::Pending,
+                // A run that leaves both input and room would never take the rest.
+                Stop::Input if run.consumed < rest.len() => {
+                    return Err(ProtocolError::InvalidDeflate);
+                }
                 Stop::Input => {
-                    // A run that leaves both input and room would never take the rest.
-                    if run.consumed < rest.len() {
-                        return Err(ProtocolError::InvalidDeflate);
-                    }
                     self.place = Place::Drained;
+                    return Ok(step);
+                }
+                Stop::Fault if step.produced == 0 => return Err(ProtocolError::InvalidDeflate),
+                Stop::Fault => {
+                    // What came before the fault comes out first, so that the same is seen however
+                    // the input was cut. A byte is left, so that the caller comes back.
+                    self.place = Place::Failed;
+                    self.stream = None;
+                    step.consumed = step.consumed.min(input.len().saturating_sub(1));
+                    step.more = true;
                     return Ok(step);
                 }
                 Stop::End => {
@@ -179,7 +189,7 @@ impl Inflater {
         let step = self.try_step(&[], out, max_out)?;
         let produced = step.produced;
         let stream = match (self.place, &mut self.stream) {
-            (Place::Pending, _) => return Ok(Finish { done: false, produced }),
+            (Place::Pending | Place::Failed, _) => return Ok(Finish { done: false, produced }),
             (Place::Drained, Some(stream)) => stream,
             // Section 7.2.3.4 asks a sender to add the header of an empty stored block after
             // BFINAL. Some do not, and some send nothing at all for an empty message: there is no
@@ -187,7 +197,7 @@ impl Inflater {
             _ => return Ok(self.end_message(produced)),
         };
         let (tail, end) = if self.takeover { (TAIL, Stop::Input) } else { (FINAL_TAIL, Stop::End) };
-        let run = stream.run(&tail, WINDOW)?;
+        let run = stream.run(&tail, WINDOW);
         if run != (Run { consumed: tail.len(), produced: 0, stop: end }) {
             return Err(ProtocolError::InvalidDeflate);
         }
@@ -257,6 +267,8 @@ enum Stop {
     Input,
     /// A block with BFINAL has ended.
     End,
+    /// The input is not DEFLATE.
+    Fault,
 }
 
 impl Default for Stream {
@@ -278,15 +290,12 @@ impl Stream {
     }
 
     /// Decodes at most `room` bytes, or up to the end of the ring, into the ring.
-    fn run(&mut self, input: &[u8], room: usize) -> Result<Run, ProtocolError> {
+    fn run(&mut self, input: &[u8], room: usize) -> Run {
         let before = (self.decoder.total_in(), self.decoder.total_out());
         // In bounds, and not empty for `room > 0`: `next < WINDOW`, the length of the ring.
         let room = room.min(WINDOW - self.next);
         let free = &mut self.ring[self.next..self.next + room];
-        let status = self
-            .decoder
-            .decompress(input, free, FlushDecompress::None)
-            .map_err(|_| ProtocolError::InvalidDeflate)?;
+        let status = self.decoder.decompress(input, free, FlushDecompress::None);
         // Both counts are bounded by the lengths of two slices.
         let consumed = (self.decoder.total_in() - before.0) as usize;
         let produced = (self.decoder.total_out() - before.1) as usize;
@@ -296,12 +305,13 @@ impl Stream {
             self.next = 0;
         }
         let stop = match status {
-            Status::StreamEnd => Stop::End,
+            Err(_) => Stop::Fault,
+            Ok(Status::StreamEnd) => Stop::End,
             // `BufError` only says that nothing could be done.
-            Status::Ok | Status::BufError if produced == room => Stop::Room,
-            Status::Ok | Status::BufError => Stop::Input,
+            Ok(Status::Ok | Status::BufError) if produced == room => Stop::Room,
+            Ok(Status::Ok | Status::BufError) => Stop::Input,
         };
-        Ok(Run { consumed, produced, stop })
+        Run { consumed, produced, stop }
     }
 
     /// The bytes of the latest run.

@@ -5,12 +5,15 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::frame::FrameHeader;
+use crate::frame::{FrameHeader, MAX_HEADER};
 
 /// Payloads below this are copied behind their header; longer ones are pointed to.
 const COPY_BELOW: usize = 2048;
 /// A segment of copied frames is closed when it has grown to this.
 const SEGMENT: usize = 64 << 10;
+
+/// A new segment makes at most this much room for what will follow; then it grows as it is filled.
+const FIRST_ROOM: usize = 4096;
 
 #[derive(Debug)]
 enum Segment {
@@ -33,11 +36,18 @@ pub(crate) struct Wire {
     /// Bytes of the first segment that the transport has taken.
     taken: usize,
     len: usize,
+    /// Bytes that are about to follow, so that a batch of small frames makes one allocation.
+    to_come: usize,
 }
 
 impl Wire {
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Says how many bytes will follow the next frame.
+    pub(crate) fn expect(&mut self, to_come: usize) {
+        self.to_come = to_come;
     }
 
     /// The segment that small frames are copied to.
@@ -47,7 +57,8 @@ impl Wire {
             _ => false,
         };
         if !room {
-            self.segments.push_back(Segment::Copied(Vec::with_capacity(more)));
+            let room_for = more.max((more + self.to_come).min(FIRST_ROOM));
+            self.segments.push_back(Segment::Copied(Vec::with_capacity(room_for)));
         }
         match self.segments.back_mut() {
             Some(Segment::Copied(tail)) => tail,
@@ -61,7 +72,9 @@ impl Wire {
             self.copied(header, payload, |_| {});
             return;
         }
-        let tail = self.tail(16);
+        // Nothing is copied behind this header.
+        self.to_come = 0;
+        let tail = self.tail(MAX_HEADER);
         let before = tail.len();
         header.encode(tail);
         self.len += tail.len() - before + payload.len();
@@ -75,7 +88,7 @@ impl Wire {
         payload: &[u8],
         change: impl FnOnce(&mut [u8]),
     ) {
-        let tail = self.tail(payload.len() + 16);
+        let tail = self.tail(payload.len() + MAX_HEADER);
         let before = tail.len();
         header.encode(tail);
         let at = tail.len();
@@ -123,5 +136,15 @@ impl Wire {
         if self.segments.capacity() > 64 {
             self.segments = VecDeque::new();
         }
+    }
+
+    /// Bytes of memory that the copied frames take.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        let capacity = |segment: &Segment| match segment {
+            Segment::Copied(bytes) => bytes.capacity(),
+            Segment::Shared(_) => 0,
+        };
+        self.segments.iter().map(capacity).sum()
     }
 }

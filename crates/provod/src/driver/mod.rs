@@ -36,6 +36,8 @@ const READ_BUFFER: usize = 64 << 10;
 const LEAST_READ: usize = 2048;
 /// Turns that one poll takes before it lets other tasks run.
 const TURNS: usize = 16;
+/// Writes in one turn, each of which may have to compress 256 KiB first.
+const WRITES: usize = 8;
 /// Slices in one vectored write.
 const SLICES: usize = 64;
 
@@ -67,7 +69,6 @@ pub(crate) struct Driver<T> {
     io: Option<T>,
     /// Input that waits until the application has taken what came before it.
     carry: BytesMut,
-    paused: bool,
     /// The transport's half-close is under way.
     half_closing: bool,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
@@ -81,7 +82,6 @@ impl<T: Transport> Driver<T> {
             shared,
             io: Some(io),
             carry,
-            paused: false,
             half_closing: false,
             timer: None,
             handler: Some(handler),
@@ -96,15 +96,8 @@ impl<T: Transport> Driver<T> {
         if !state.core.wants_input() {
             return false;
         }
-        if state.is_inbox_full() {
-            if !self.paused {
-                self.paused = true;
-                state.core.handle_reading_paused();
-            }
+        if !state.may_read() {
             return false;
-        }
-        if std::mem::take(&mut self.paused) {
-            state.core.handle_reading_resumed();
         }
         if !self.carry.is_empty() {
             let mut carry = std::mem::take(&mut self.carry);
@@ -140,17 +133,20 @@ impl<T: Transport> Driver<T> {
         })
     }
 
-    /// Writes all there is, as far as the transport takes it.
-    fn write(&mut self, cx: &mut Context<'_>) {
-        let Some(io) = &mut self.io else { return };
+    /// Writes what there is, as far as the transport takes it; returns whether there is more to write at
+    /// once.
+    fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(io) = &mut self.io else { return false };
         let now = self.shared.now();
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         state.begin_write();
-        loop {
+        let mut drained = false;
+        for _ in 0..WRITES {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let n = state.core.poll_transmit(&mut slices, now);
             if n == 0 {
+                drained = true;
                 break;
             }
             match io.poll_write(cx, &slices[..n]) {
@@ -161,10 +157,12 @@ impl<T: Transport> Driver<T> {
                 Poll::Ready(end) => {
                     let error = end.err().unwrap_or_else(|| std::io::ErrorKind::WriteZero.into());
                     state.broken(error, now);
+                    drained = true;
                     break;
                 }
                 Poll::Pending => {
                     state.core.handle_blocked();
+                    drained = true;
                     break;
                 }
             }
@@ -180,6 +178,7 @@ impl<T: Transport> Driver<T> {
                 state.core.handle_lost(now);
             }
         }
+        !drained
     }
 
     /// Lets the handler run, and closes as its end demands.
@@ -283,9 +282,12 @@ impl<T: Transport> Future for Driver<T> {
             let timed = this.run_timers(cx);
             let read = this.read(cx);
             this.run_handler(cx);
-            this.write(cx);
+            let more = this.write(cx);
             let mut state = this.shared.lock();
             trace::flush(&mut state.core, this.shared.info.peer());
+            if let Some(error) = state.take_violation() {
+                tracing::debug!(peer = this.shared.info.peer(), %error, "closing");
+            }
             state.settle();
             if state.core.is_done() {
                 this.io = None;
@@ -293,7 +295,7 @@ impl<T: Transport> Future for Driver<T> {
                 this.carry = BytesMut::new();
             }
             let over = this.io.is_none() && (this.handler.is_none() || state.is_aborted());
-            let idle = !over && !timed && !read && state.end_turn();
+            let idle = !over && !timed && !read && !more && state.end_turn();
             drop(state);
             if over {
                 this.drop_handler();
@@ -301,6 +303,10 @@ impl<T: Transport> Future for Driver<T> {
             }
             if idle {
                 return Poll::Pending;
+            }
+            if more {
+                // Others wait for their turn while this one writes much.
+                break;
             }
         }
         this.shared.lock().end_turn();

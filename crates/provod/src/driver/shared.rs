@@ -18,9 +18,9 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{Error, Kind, TrySendError};
 
-/// Located payloads below this are copied out of the worker's buffer, so that one kept message does not
-/// pin all of it.
-const COPY_BELOW: usize = 4096;
+/// Located payloads below this are copied out of the worker's buffer. Longer ones are split off it and so
+/// pin all of it: half of a buffer at most is pinned beside what the inbox counts.
+const COPY_BELOW: usize = super::READ_BUFFER / 2;
 
 /// What is known of a connection from its opening handshake.
 #[derive(Debug)]
@@ -51,6 +51,10 @@ pub(crate) struct State {
     read_ahead: usize,
     high_water: usize,
     ended: Option<Ended>,
+    /// Reading has stopped until the application has taken half of what waits.
+    paused: bool,
+    /// A violation or limit that was not logged yet.
+    violation: Option<proto::Error>,
     /// The transport's own error, for the outcome that the core calls `Lost`.
     broken: Option<std::io::Error>,
     /// The WebSocket was dropped.
@@ -70,6 +74,8 @@ pub(crate) struct State {
     driver: Option<Waker>,
     reader: Option<Waker>,
     senders: Waiters,
+    /// Those who wait for the send queue to run low.
+    drained: Vec<Waker>,
     watchers: Vec<Waker>,
     pings: Vec<PingWait>,
     next_ping: u64,
@@ -99,6 +105,8 @@ impl Shared {
                 read_ahead: config.read_ahead,
                 high_water: config.high_water.max(1),
                 ended: None,
+                paused: false,
+                violation: None,
                 broken: None,
                 abandoned: false,
                 discard: false,
@@ -111,6 +119,7 @@ impl Shared {
                 driver: None,
                 reader: None,
                 senders: Waiters::default(),
+                drained: Vec::new(),
                 watchers: Vec::new(),
                 pings: Vec::new(),
                 next_ping: 0,
@@ -163,10 +172,8 @@ impl Shared {
     pub(crate) fn poll_recv(&self, waker: &Waker) -> Poll<Result<Option<Message>, Error>> {
         let mut state = self.lock();
         state.awaits_end = false;
-        let was_full = state.is_inbox_full();
         if let Some(message) = state.inbox.pop() {
-            // A driver that stopped reading goes on once there is room for a good part again.
-            if was_full && !state.is_inbox_full() {
+            if state.paused && state.is_inbox_half_empty() {
                 let driver = state.tell_driver();
                 drop(state);
                 if let Some(driver) = driver {
@@ -398,6 +405,23 @@ impl State {
         !self.discard && self.inbox.cost() >= self.read_ahead.max(1)
     }
 
+    fn is_inbox_half_empty(&self) -> bool {
+        self.discard || self.inbox.cost() <= self.read_ahead / 2
+    }
+
+    /// Whether the driver may read. Once the inbox has been full, not before half of it was taken: small
+    /// reads, each for a message that was taken, would cost more than they bring.
+    pub(crate) fn may_read(&mut self) -> bool {
+        if self.paused && self.is_inbox_half_empty() {
+            self.paused = false;
+            self.core.handle_reading_resumed();
+        } else if !self.paused && self.is_inbox_full() {
+            self.paused = true;
+            self.core.handle_reading_paused();
+        }
+        !self.paused
+    }
+
     /// Gives `input` to the core until the inbox is full; returns what is left.
     pub(crate) fn feed(&mut self, input: &mut BytesMut, now: Timestamp, own: &Waker) -> BytesMut {
         self.counters.bytes_in.add(input.len() as u64);
@@ -533,6 +557,9 @@ impl State {
     }
 
     fn end_input(&mut self, ended: Ended, now: Timestamp) {
+        if let Ended::Failed(e) = &ended {
+            self.violation = Some(e.clone());
+        }
         self.ended.get_or_insert(ended);
         if self.discard || (self.inbox.is_empty() && self.awaits_end) {
             self.core.release_close(now);
@@ -560,6 +587,9 @@ impl State {
     pub(crate) fn room_made(&mut self) {
         if let Some(waker) = self.next_sender() {
             waker.wake();
+        }
+        if !self.drained.is_empty() && self.core.held() < self.high_water {
+            std::mem::take(&mut self.drained).into_iter().for_each(Waker::wake);
         }
     }
 
@@ -589,7 +619,23 @@ impl State {
         }
     }
 
+    /// Waits until `send` would not wait, or the connection ends.
+    pub(crate) fn poll_drained(&mut self, waker: &Waker) -> Poll<()> {
+        if self.core.held() < self.high_water || self.core.closed().is_some() {
+            return Poll::Ready(());
+        }
+        if !self.drained.iter().any(|w| w.will_wake(waker)) {
+            self.drained.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
     // ---- the end ----
+
+    /// The violation that ended the input, once, to be logged.
+    pub(crate) fn take_violation(&mut self) -> Option<proto::Error> {
+        self.violation.take()
+    }
 
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned
@@ -629,6 +675,7 @@ impl State {
         }
         let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());
         let waiting = self.reader.take().into_iter().chain(std::mem::take(&mut self.watchers));
+        let waiting = waiting.chain(std::mem::take(&mut self.drained));
         pings.chain(waiting).chain(self.senders.take_all()).for_each(Waker::wake);
     }
 }

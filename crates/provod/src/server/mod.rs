@@ -172,8 +172,8 @@ impl<S: Send + 'static> Server<S> {
     }
 
     /// Sets how many connections may be open; more are answered 503. A quarter of them may be unfinished
-    /// handshakes: beyond that the oldest is dropped. Default: the process's descriptor limit minus 64, or half of it
-    /// where that is more.
+    /// handshakes: beyond that the oldest is dropped. Default: the process's descriptor limit minus 64 and what the
+    /// workers need, or half of it where that is more.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = Some(max);
@@ -188,7 +188,8 @@ impl<S: Send + 'static> Server<S> {
         self
     }
 
-    /// Answers GET on this path with 200 while the server runs and 503 while it drains.
+    /// Answers GET on this path with 200, on the same port, before the request is checked any further. A
+    /// server that drains accepts nothing, which a load balancer takes for unhealthy.
     #[must_use]
     pub fn health(mut self, path: impl Into<String>) -> Self {
         self.settings.health = Some(path.into());
@@ -283,9 +284,10 @@ impl<S: Send + 'static> Server<S> {
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
         self.settings.core_config = Arc::new(self.settings.config.core());
+        // A worker has a few of its own, and one for each address.
+        let spare = 64 + self.workers * (4 + self.addresses.len());
         let max = self.max_connections.unwrap_or_else(|| {
-            // Where descriptors are few, half of them still carry connections.
-            listen::descriptor_limit().map_or(10_000, |n| n - (n / 2).min(64))
+            listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(spare).max(n / 2))
         });
         let (phase, _) = watch::channel(Phase::Running);
         let core = Arc::new(Core {

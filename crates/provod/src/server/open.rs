@@ -50,7 +50,7 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             Driver::new(shared, io, carry, handler).await;
         }
         Outcome::Answer(response) => {
-            let linger = core.settings.config.close_timeout;
+            let linger = core.settings.config.close_timeout.min(MOST_LINGER);
             drop(core);
             answer(io, &response, linger, &ticket).await;
         }
@@ -298,6 +298,8 @@ async fn read_head<T: Transport>(
     }
 }
 
+/// How long a peer may take to read an answer of plain HTTP.
+const MOST_LINGER: Duration = Duration::from_secs(2);
 /// Bytes in one read of a head; frames that come with it are carried to the driver.
 const HEAD_READ: usize = 16 << 10;
 

@@ -19,13 +19,17 @@ use crate::counters::{Counters, Stats};
 use crate::driver::Shared;
 use crate::error::{Error, Kind};
 
+/// The longest pause between two closes of a drain.
+const MOST_BETWEEN: Duration = Duration::from_millis(10);
+
 /// How a server ends: it stops accepting, closes all connections, and gives up those that do not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drain {
     /// What the connections are closed with. Default: 1001, Going Away.
     pub code: CloseCode,
-    /// The closes are spread over this time, so that clients do not come back all at once. Default: 0.
+    /// The closes are spread over at most this time, so that clients do not come back all at once; few
+    /// connections take less, 10 ms each. Default: 0.
     pub spread: Duration,
     /// What is left after this time is dropped. Default: 10 s.
     pub deadline: Duration,
@@ -151,6 +155,7 @@ impl Running {
         let open = self.admission.open();
         let spread = drain.spread.min(drain.deadline);
         let step = spread / u32::try_from(open.len().max(1)).unwrap_or(u32::MAX);
+        let step = step.min(MOST_BETWEEN);
         let mut at = begun;
         for shared in open {
             if !step.is_zero() {

@@ -1,0 +1,97 @@
+//! The closing handshake of a connection: the table in [`close`](crate::close), carried out.
+
+use super::Connection;
+use crate::close::{Action, Cause, CloseCode, CloseFrame, Closed, Input, State, transition};
+use crate::config::Side;
+use crate::error::Error;
+use crate::message::Utf8Bytes;
+use crate::time::Timestamp;
+use crate::timer::{TimerKind, Timers};
+
+impl Connection {
+    /// Fails the connection (RFC 6455 section 7.1.7).
+    pub(super) fn fail(&mut self, error: Error, now: Timestamp) -> Error {
+        // A violation after our own Close is the peer's all the same.
+        self.cause = Some(Cause::Failed(error.clone()));
+        self.turn(Input::Violation, now);
+        error
+    }
+
+    /// Moves the closing handshake.
+    pub(super) fn turn(&mut self, input: Input, now: Timestamp) {
+        let before = self.state;
+        let (state, action) = transition(before, input);
+        self.state = state;
+        if before == State::Open && state != State::Open {
+            self.timers.stop(TimerKind::Ping);
+            self.timers.stop(TimerKind::PongDeadline);
+        }
+        match action {
+            Action::None => {}
+            Action::Timer | Action::Restart => self.close_timer(now),
+            Action::Close => {
+                let answer = self.answer();
+                self.outgoing.close(answer);
+                self.close_timer(now);
+            }
+            Action::HalfClose => {
+                let failed = matches!(self.cause, Some(Cause::Failed(_) | Cause::Lost));
+                self.half_close = self.side == Side::Server || failed;
+                self.close_timer(now);
+                self.settle(self.outgoing.close_sent().cloned(), 0);
+            }
+            Action::End => {
+                let sent = self.outgoing.close_sent().cloned();
+                let unsent = self.outgoing.abandon();
+                self.settle(sent, unsent);
+                self.half_close = false;
+                self.timers = Timers::default();
+            }
+        }
+        if state == State::Draining && self.eof {
+            self.turn(Input::Eof, now);
+        } else if state == State::Flushing && before != State::Flushing {
+            self.flushed(now);
+        }
+    }
+
+    fn close_timer(&mut self, now: Timestamp) {
+        self.timers.set(TimerKind::Close, now.after(self.config.close_timeout));
+    }
+
+    /// The Close that answers what the peer did: its own code, or the code of its violation.
+    pub(super) fn answer(&self) -> Option<CloseFrame> {
+        match &self.cause {
+            Some(Cause::Failed(e)) => {
+                let code = e.close_code().unwrap_or(CloseCode::PROTOCOL_ERROR);
+                let reason = match e {
+                    Error::Protocol(e) => Utf8Bytes::from_static(e.message()),
+                    e => Utf8Bytes::from(e.to_string()),
+                };
+                CloseFrame::new(code, reason).ok()
+            }
+            _ => {
+                let code = self.received.as_ref()?.as_ref()?.code;
+                Some(CloseFrame { code, reason: Utf8Bytes::default() })
+            }
+        }
+    }
+
+    pub(super) fn flushed(&mut self, now: Timestamp) {
+        if self.state == State::Flushing && self.outgoing.is_flushed() {
+            self.turn(Input::Flushed, now);
+        }
+    }
+
+    /// Writes down the outcome, once.
+    fn settle(&mut self, sent: Option<Option<CloseFrame>>, unsent: usize) {
+        if self.closed.is_none() {
+            self.closed = Some(Box::new(Closed {
+                cause: self.cause.clone().unwrap_or(Cause::Lost),
+                received: self.received.clone(),
+                sent,
+                unsent,
+            }));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What a peer can make this end hold.
+
+use super::*;
+use crate::raw::RawLength;
+use crate::{LimitError, UsageError};
+
+fn claiming(to: &Connection, opcode: u8, len: u64) -> Vec<u8> {
+    let mut frame = RawFrame::new(opcode, vec![7; 100]);
+    frame.length = RawLength::Bits64(len);
+    raw(to, frame)
+}
+
+#[test]
+fn a_claimed_length_allocates_nothing() {
+    let mut config = quiet();
+    config.limits.max_message = u64::MAX;
+    for claimed in [1 << 40, 1 << 53, (1 << 63) - 1] {
+        let mut s = server_with(config.clone());
+        let input = claiming(&s, BINARY, claimed);
+        assert!(feed(&mut s, &input, at(0)).unwrap().is_empty());
+        let (buffer, room) = s.direct_buffer().expect("the rest is large");
+        assert_eq!(buffer.len(), 100);
+        assert!(buffer.capacity() <= 16 << 10, "{} for 100 bytes", buffer.capacity());
+        assert!(room <= 16 << 10);
+    }
+}
+
+#[test]
+fn the_direct_buffer_grows_with_what_has_arrived() {
+    let mut s = server();
+    let len = 5_000_000;
+    let input = claiming(&s, BINARY, len);
+    feed(&mut s, &input, at(0)).unwrap();
+    let mut have = 100;
+    while let Some((buffer, room)) = s.direct_buffer() {
+        assert!(room > 0);
+        assert!(buffer.capacity() <= 2 * have + (16 << 10), "{} for {have}", buffer.capacity());
+        buffer.extend_from_slice(&vec![0; room]);
+        have += room;
+        assert!(s.handle_direct(room, at(0)).unwrap().event.is_none() || have == len as usize);
+    }
+    assert!(have as u64 + 4096 >= len, "the rest is small or done: {have}");
+}
+
+#[test]
+fn a_length_above_the_limit_is_refused_at_the_header() {
+    let limit = 16 << 20;
+    let too_long = Error::from(LimitError::MessageTooLong { limit });
+    for claimed in [limit + 1, 1 << 53, (1 << 63) - 1] {
+        let mut s = server();
+        let input = claiming(&s, BINARY, claimed);
+        assert_eq!(feed(&mut s, &input[..14], at(0)).unwrap_err(), too_long, "{claimed}");
+        assert!(s.direct_buffer().is_none());
+    }
+}
+
+#[test]
+fn a_failed_connection_takes_no_direct_input() {
+    let mut s = server();
+    let mut head = RawFrame::new(TEXT, vec![0xFF; 100]);
+    head.length = RawLength::Bits64(100_000);
+    head.payload.fill(b'a');
+    let input = raw(&s, head);
+    feed(&mut s, &input, at(0)).unwrap();
+    let put = |s: &mut Connection, n| {
+        let (buffer, _) = s.direct_buffer().expect("in the frame");
+        // Whatever the key makes of it, no byte below 0x80 stays below with this one.
+        buffer.extend_from_slice(&[0x3C; 8][..n]);
+    };
+    put(&mut s, 8);
+    let error = s.handle_direct(8, at(0)).unwrap_err();
+    assert_eq!(error, ProtocolError::InvalidUtf8.into());
+    assert!(s.direct_buffer().is_none());
+    assert_eq!(s.handle_direct(8, at(0)).unwrap_err(), error, "the same again");
+}
+
+#[test]
+fn rfc6455_5_5_3_a_peer_that_pings_and_never_reads_holds_64_pongs() {
+    let mut s = server();
+    // The wire is full: nothing of this leaves.
+    s.send(Message::binary(noise(300_000, 1))).unwrap();
+    take(&mut s, 0, at(0));
+    let mut pings = Vec::new();
+    for i in 0..10_000u32 {
+        pings.extend(frame(&s, PING, &i.to_be_bytes()));
+    }
+    assert_eq!(feed(&mut s, &pings, at(0)).unwrap().len(), 10_000);
+    take(&mut s, 0, at(0));
+    assert!(s.buffered() < 301_000, "{}", s.buffered());
+    let pongs: Vec<_> = short(&drain(&mut s, at(0)))
+        .into_iter()
+        .filter(|f| f.0 == PONG)
+        .map(|f| u32::from_be_bytes(f.1.try_into().expect("four bytes")))
+        .collect();
+    let want: Vec<_> = (10_000 - 64..10_000).collect();
+    assert_eq!(pongs, want, "the newest, in order");
+}
+
+#[test]
+fn the_application_may_queue_64_pings() {
+    let mut s = server();
+    for _ in 0..64 {
+        s.ping("x").unwrap();
+    }
+    assert_eq!(s.ping("x"), Err(UsageError::TooManyPings));
+    assert_eq!(s.ping(vec![0; 126]), Err(UsageError::ControlTooLong));
+    assert_eq!(frames(&drain(&mut s, at(0))).len(), 64);
+    s.ping(vec![0; 125]).unwrap();
+}
+
+#[test]
+fn messages_of_no_bytes_count_too_while_they_wait() {
+    let mut s = server();
+    for _ in 0..1000 {
+        s.send(Message::binary(vec![])).unwrap();
+    }
+    assert_eq!(s.buffered(), 2000);
+    assert!(s.held() >= 100_000, "{}", s.held());
+    assert_eq!(drain(&mut s, at(0)).len(), 2000);
+    assert_eq!((s.buffered(), s.held()), (0, 0));
+}
+
+#[test]
+fn empty_fragments_are_counted() {
+    let mut config = quiet();
+    config.limits.max_fragments = 3;
+    for (fragments, fits) in [(3, true), (4, false)] {
+        let mut s = server_with(config.clone());
+        let mut input = raw(&s, RawFrame::new(TEXT, "").fin(false));
+        for i in 1..fragments {
+            input.extend(frame(&s, PING, b"between"));
+            input.extend(raw(&s, RawFrame::new(0, "").fin(i + 1 == fragments)));
+        }
+        let got = feed(&mut s, &input, at(0));
+        if fits {
+            assert_eq!(messages(got.unwrap()), [Message::text("")]);
+        } else {
+            assert_eq!(got.unwrap_err(), LimitError::TooManyFragments { limit: 3 }.into());
+        }
+    }
+}
+
+#[test]
+fn a_limit_of_no_fragments_means_the_same_however_the_bytes_arrive() {
+    let mut config = quiet();
+    config.limits.max_fragments = 0;
+    let hello = frame(&server(), TEXT, b"hello");
+    let mut whole = server_with(config.clone());
+    let want = feed(&mut whole, &hello, at(0));
+    for cut in 1..hello.len() {
+        let mut s = server_with(config.clone());
+        let got = feed(&mut s, &hello[..cut], at(0)).and_then(|mut events| {
+            events.extend(feed(&mut s, &hello[cut..], at(0))?);
+            Ok(events)
+        });
+        assert_eq!(got, want, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_message_is_limited_whole_and_in_fragments() {
+    let mut config = quiet();
+    config.limits.max_message = 10;
+    for (sizes, fits) in
+        [(&[10][..], true), (&[11], false), (&[5, 5], true), (&[5, 6], false), (&[10, 0, 0], true)]
+    {
+        for mut end in [server_with(config.clone()), client_with(config.clone())] {
+            let mut input = Vec::new();
+            for (i, size) in sizes.iter().enumerate() {
+                let opcode = if i == 0 { BINARY } else { 0 };
+                let fin = i + 1 == sizes.len();
+                input.extend(raw(&end, RawFrame::new(opcode, vec![1; *size]).fin(fin)));
+            }
+            let got = feed(&mut end, &input, at(0));
+            assert_eq!(got.is_ok(), fits, "{sizes:?}");
+            if let Err(e) = got {
+                assert_eq!(e, LimitError::MessageTooLong { limit: 10 }.into());
+                assert_eq!(e.close_code(), Some(CloseCode::TOO_BIG));
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_that_wait_for_a_slow_peer_cost_about_their_bytes() {
+    for len in [10, 1000, 3000, 10_000, 100_000] {
+        let mut s = server();
+        for i in 0..100 {
+            s.send(Message::binary(noise(len, i))).unwrap();
+        }
+        take(&mut s, 0, at(0));
+        let copied = s.outgoing.copied_capacity();
+        // Encoded is some 64 KiB; what is pointed to costs its header only.
+        let most = if len < 2048 { 2 * (64 << 10) } else { 4096 };
+        assert!(copied <= most, "{copied} bytes for messages of {len}");
+    }
+}

@@ -1,0 +1,359 @@
+//! A client and a server do what the bytes say, against a model of what each must receive.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use provod_proto::deflate::{Level, Pool};
+use provod_proto::handshake::DeflateParams;
+use provod_proto::{
+    Cause, CloseCode, CloseFrame, Compress, Config, Connection, DeflateSetup, Event, Keepalive,
+    Message, MessageKind, Prepared, Role, Timestamp, UsageError,
+};
+
+use super::{Received, client, drain, transmit};
+
+/// What a sender is known to have queued and the receiver has not seen.
+type Expected = VecDeque<(MessageKind, Vec<u8>)>;
+
+struct End {
+    connection: Connection,
+    /// Bytes on their way to this end, and whether the end of the stream lies behind them.
+    input: Vec<u8>,
+    ended: bool,
+    eof_seen: bool,
+    received: Received,
+    expected: Expected,
+    streaming: Option<(MessageKind, Vec<u8>)>,
+    closing: bool,
+}
+
+impl End {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            input: Vec::new(),
+            ended: false,
+            eof_seen: false,
+            received: Received::default(),
+            expected: Expected::new(),
+            streaming: None,
+            closing: false,
+        }
+    }
+
+    fn read(&mut self, most: usize, now: Timestamp) {
+        let n = self.input.len().min(most);
+        if n > 0
+            && let Some((buffer, room)) = self.connection.direct_buffer()
+        {
+            let n = room.min(n);
+            buffer.extend_from_slice(&self.input[..n]);
+            self.input.drain(..n);
+            let progress = self.connection.handle_direct(n, now).expect("the peer is one of us");
+            self.take(progress.event, &[]);
+            return;
+        }
+        let mut input = std::mem::take(&mut self.input);
+        let progress =
+            self.connection.handle_input(&mut input[..n], now).expect("the peer is one of us");
+        self.take(progress.event, &input);
+        input.drain(..progress.consumed);
+        self.input = input;
+        if self.input.is_empty() && !progress.again && self.ended && !self.eof_seen {
+            self.eof_seen = true;
+            self.connection.handle_eof(now);
+        }
+    }
+
+    fn take(&mut self, event: Option<Event>, input: &[u8]) {
+        let Some(event) = event else { return };
+        self.received.take(event, input);
+        for message in self.received.messages.drain(..) {
+            assert_eq!(Some(message), self.expected.pop_front(), "the next that was sent");
+        }
+        self.received.controls.clear();
+    }
+}
+
+/// The bytes one after the other, then zeros.
+struct Script<'a>(&'a [u8]);
+
+impl Script<'_> {
+    fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().unwrap_or(0)
+    }
+
+    fn len(&mut self) -> usize {
+        let b = usize::from(self.byte());
+        // Small, around the borders of the length encodings, and rarely above 64 KiB, which costs time.
+        match b {
+            0..=127 => b,
+            128..=199 => 100 + (b - 128),
+            200..=249 => (b - 199) * 60,
+            250..=254 => (b - 249) * 2000,
+            _ => 66_000,
+        }
+    }
+
+    fn payload(&mut self, kind: MessageKind) -> Vec<u8> {
+        let len = self.len();
+        let byte = self.byte();
+        (0..len)
+            .map(|i| {
+                let b = if byte & 1 == 0 { byte } else { ((i * i * 31) >> 3) as u8 ^ byte };
+                if kind == MessageKind::Text { b & 0x7F } else { b }
+            })
+            .collect()
+    }
+}
+
+/// The first two bytes configure the pair; then each operation is a byte and its arguments.
+pub fn run(data: &[u8]) {
+    let mut script = Script(data);
+    let flags = script.byte();
+    let config = config(script.byte());
+    let deflate = (flags & 1 != 0).then(|| DeflateSetup {
+        params: DeflateParams {
+            server_no_context_takeover: flags & 2 != 0,
+            client_no_context_takeover: flags & 4 != 0,
+            server_max_window_bits: 9 + (flags >> 3 & 3) * 2,
+            client_max_window_bits: 9 + (flags >> 5 & 3) * 2,
+        },
+        compress: true,
+        pool: Pool::new(2),
+    });
+    let mut now = Timestamp::default();
+    let make = |role| Connection::new(role, Arc::clone(&config), deflate.clone(), now);
+    let mut ends = [End::new(make(client())), End::new(make(Role::Server))];
+    if flags & 0x80 != 0 {
+        ends.iter_mut().for_each(|e| e.connection.stream_messages(true));
+    }
+    let pool = Pool::new(1);
+    let prepared = [b"a".repeat(3000), vec![], (0..200).collect()]
+        .map(|bytes| Prepared::new(Message::binary(bytes), Level::default(), &pool));
+
+    while let Some(op) = script.next() {
+        if op & 1 != 0 {
+            ends.reverse();
+        }
+        let [a, b] = &mut ends;
+        match op >> 1 & 15 {
+            0..=2 => command(a, b, &mut script, &prepared, now),
+            3..=5 => {
+                let most = script.len();
+                carry(a, b, most, now);
+            }
+            6..=8 => {
+                let most = script.len();
+                a.read(most, now);
+            }
+            9 => {
+                now = now.after(Duration::from_millis(u64::from(script.byte()) * 100));
+                for end in &mut ends {
+                    end.connection.handle_timeout(now);
+                    if let Some((at, _)) = end.connection.poll_timeout() {
+                        assert!(at > now, "a timer that is due would spin a driver");
+                    }
+                }
+            }
+            10 => a.connection.release_close(now),
+            11 => a.connection.handle_reading_paused(),
+            12 => a.connection.handle_reading_resumed(),
+            13 => a.connection.handle_blocked(),
+            14 if script.byte() == 0xFF => {
+                a.connection.handle_lost(now);
+                b.ended = true;
+            }
+            14 => close(a, &mut script, now),
+            _ => end_of_stream(a, b),
+        }
+        ends.iter().for_each(|e| invariants(&e.connection));
+    }
+    finish(ends, now);
+}
+
+fn config(byte: u8) -> Arc<Config> {
+    let mut config = Config::default();
+    config.fragment_size = [1 << 18, 1000, 126, 7][usize::from(byte & 3)];
+    config.compression.threshold = [0, 100][usize::from(byte >> 2 & 1)];
+    config.compression.level = Level::new(1 + (byte >> 3 & 7)).unwrap_or_default();
+    let seconds = Duration::from_secs;
+    config.keepalive = (byte & 0x40 != 0).then(|| Keepalive::new(seconds(5), seconds(4)));
+    config.trace = byte & 0x80 != 0;
+    Arc::new(config)
+}
+
+/// What the application may ask; refused exactly when the connection is closing or in mid-message.
+fn command(
+    a: &mut End,
+    b: &mut End,
+    script: &mut Script<'_>,
+    prepared: &[Prepared],
+    now: Timestamp,
+) {
+    let op = script.byte();
+    let kind = if op & 1 == 0 { MessageKind::Text } else { MessageKind::Binary };
+    let compress = [Compress::Auto, Compress::Always, Compress::Never, Compress::Auto]
+        [usize::from(op >> 1 & 3)];
+    let open = a.connection.can_send();
+    let refusal = if !open {
+        Some(UsageError::Closing)
+    } else if a.streaming.is_some() {
+        Some(UsageError::MessageInProgress)
+    } else {
+        None
+    };
+    match op >> 3 & 7 {
+        0 | 1 => {
+            let bytes = script.payload(kind);
+            let sent = a.connection.send_with(message(kind, &bytes), compress);
+            assert_eq!(sent.err(), refusal);
+            if refusal.is_none() {
+                b.expected.push_back((kind, bytes));
+            }
+        }
+        2 => {
+            let prepared = &prepared[usize::from(script.byte()) % prepared.len()];
+            assert_eq!(a.connection.send_prepared(prepared, compress).err(), refusal);
+            if refusal.is_none() {
+                b.expected.push_back((prepared.kind(), prepared.payload().to_vec()));
+            }
+        }
+        3 => {
+            assert_eq!(a.connection.begin_message(kind, compress).err(), refusal);
+            if refusal.is_none() {
+                a.streaming = Some((kind, Vec::new()));
+            }
+        }
+        4 | 5 => {
+            let last = op & 8 != 0;
+            let kind = a.streaming.as_ref().map_or(kind, |s| s.0);
+            let bytes = script.payload(kind);
+            let sent = a.connection.send_chunk(Bytes::copy_from_slice(&bytes), last);
+            match (&mut a.streaming, open) {
+                (_, false) => assert_eq!(sent, Err(UsageError::Closing)),
+                (None, true) => assert_eq!(sent, Err(UsageError::NoMessageInProgress)),
+                (Some((kind, all)), true) => {
+                    assert_eq!(sent, Ok(()));
+                    all.extend(bytes);
+                    if last {
+                        b.expected.push_back((*kind, std::mem::take(all)));
+                        a.streaming = None;
+                    }
+                }
+            }
+        }
+        6 => {
+            let len = usize::from(script.byte() & 0x7F);
+            let sent = a.connection.ping(vec![0; len]);
+            assert!(open || sent == Err(UsageError::Closing));
+            assert!(!open || (len > 125) == (sent == Err(UsageError::ControlTooLong)));
+        }
+        _ => a.read(usize::MAX, now),
+    }
+}
+
+fn message(kind: MessageKind, bytes: &[u8]) -> Message {
+    match kind {
+        MessageKind::Binary => Message::binary(bytes.to_vec()),
+        MessageKind::Text => Message::text(str::from_utf8(bytes).expect("it was made of ASCII")),
+    }
+}
+
+/// Moves bytes from one end to the other; to one that is gone they are lost.
+fn carry(a: &mut End, b: &mut End, most: usize, now: Timestamp) {
+    let bytes = transmit(&mut a.connection, most, now);
+    assert!(bytes.is_empty() || !b.ended, "nothing leaves after our own half-close");
+    b.input.extend(bytes);
+    let _ = a.connection.poll_trace();
+    end_of_stream(a, b);
+}
+
+/// Does what a driver does at the end: the half-close, and letting the transport go.
+fn end_of_stream(a: &mut End, b: &mut End) {
+    if a.connection.poll_half_close() {
+        assert!(!a.connection.has_output(), "the last byte leaves before the half-close");
+        b.ended = true;
+    }
+    b.ended |= a.connection.is_done();
+}
+
+fn close(a: &mut End, script: &mut Script<'_>, now: Timestamp) {
+    let code = u16::from_be_bytes([script.byte(), script.byte()]);
+    let frame = match code {
+        0 => None,
+        code => Some(CloseFrame { code: CloseCode::new(code), reason: "bye".into() }),
+    };
+    let legal = frame.as_ref().is_none_or(|f| f.code.may_be_sent());
+    let open = a.connection.can_send();
+    let closed = a.connection.close(frame, now);
+    assert_eq!(closed.is_ok(), open && legal);
+    a.closing |= closed.is_ok();
+    if closed.is_ok() {
+        a.streaming = None;
+    }
+}
+
+fn invariants(c: &Connection) {
+    assert!(!c.is_done() || (c.closed().is_some() && !c.has_output()));
+    assert!(!c.is_done() || c.poll_timeout().is_none());
+    assert!(!(c.is_close_held() && c.is_receiving()));
+    assert!(c.buffered() <= c.held());
+    if let Some(closed) = c.closed() {
+        assert!(!c.can_send());
+        assert!(!matches!(closed.cause, Cause::Failed(_)), "neither end breaks a rule");
+    }
+}
+
+/// Lets both ends say all they have, close, and end.
+fn finish(mut ends: [End; 2], mut now: Timestamp) {
+    for end in &mut ends {
+        if end.connection.can_send() {
+            let _ = end.connection.close(None, now);
+        }
+        end.streaming = None;
+    }
+    for _ in 0..4 {
+        for _ in 0..2 {
+            ends.reverse();
+            let [a, b] = &mut ends;
+            let out = drain(&mut a.connection, now);
+            assert!(out.is_empty() || !b.ended);
+            b.input.extend(out);
+            let _ = a.connection.poll_trace();
+            end_of_stream(a, b);
+            while !b.input.is_empty() || (b.ended && !b.eof_seen) {
+                b.read(usize::MAX, now);
+            }
+            b.connection.release_close(now);
+        }
+    }
+    for _ in 0..3 {
+        now = now.after(Duration::from_secs(6));
+        for end in &mut ends {
+            end.connection.handle_timeout(now);
+            drain(&mut end.connection, now);
+        }
+    }
+    let [a, b] = &ends;
+    for (from, to) in [(a, b), (b, a)] {
+        let closed = from.connection.closed().expect("every connection ends by timeouts alone");
+        assert!(from.connection.is_done(), "{closed:?}");
+        let other = to.connection.closed().expect("it has ended too");
+        if closed.is_clean() {
+            assert_eq!(closed.received, other.sent);
+            assert_eq!(closed.unsent, 0);
+        }
+        if closed.is_clean() && other.is_clean() {
+            assert!(to.expected.is_empty(), "clean, and {} messages lost", to.expected.len());
+        }
+    }
+}
