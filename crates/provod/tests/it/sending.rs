@@ -283,3 +283,48 @@ async fn a_ping_overtakes_queued_data_and_a_close_does_not() {
     peer.send(close(1000)).await;
     assert!(soon(closing).await.unwrap().unwrap().is_clean());
 }
+
+#[tokio::test]
+async fn drained_waits_for_room_or_for_the_end() {
+    let (_running, mut peer, ws) = connected(patient()).await;
+    soon(ws.drained()).await;
+    ws.send(vec![0; STOPPER]).await.unwrap();
+    assert!(give_up(ws.drained()).await.is_none());
+    let sender = ws.sender();
+    let waiting = tokio::spawn(async move { sender.drained().await });
+    assert!(peer.message().await.payload.len() == STOPPER);
+    soon(waiting).await.unwrap();
+    assert!(ws.buffered_amount() < Config::default().high_water);
+
+    ws.send(vec![0; STOPPER]).await.unwrap();
+    let sender = ws.sender();
+    let waiting = tokio::spawn(async move { sender.drained().await });
+    tokio::task::yield_now().await;
+    drop(peer);
+    soon(waiting).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_falls_behind_hears_everything_once_it_goes_on() {
+    let mut config = Config::default();
+    config.read_ahead = 10_000;
+    let (_running, mut peer, mut ws) = connected(config).await;
+    let sent = tokio::spawn(async move {
+        for n in 0..2000u32 {
+            peer.send(binary(&[&n.to_be_bytes()[..], &[0; 500]].concat())).await;
+        }
+        peer.send(close(1000)).await;
+        peer
+    });
+    for n in 0..2000u32 {
+        let message = soon(ws.recv()).await.unwrap().expect("no Close yet");
+        assert_eq!(message.as_bytes()[..4], n.to_be_bytes());
+        if n % 50 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(soon(ws.recv()).await.unwrap().is_none());
+    let mut peer = soon(sent).await.unwrap();
+    peer.expect_close(1000).await;
+    peer.expect_end().await;
+}
