@@ -7,7 +7,9 @@
 //! wherever they live.
 
 mod inbox;
+mod intake;
 mod shared;
+mod state;
 mod waiters;
 
 use std::any::Any;

@@ -1,0 +1,241 @@
+//! The state of a connection behind its lock: turns, output and the end. Its input is in
+//! [`intake`](super::intake).
+
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use provod_proto::{
+    self as proto, Cause, CloseCode, CloseFrame, Connection, Message, Timestamp, Utf8Bytes,
+};
+
+use super::inbox::{Ended, Inbox};
+use super::waiters::Waiters;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::error::{Error, Kind};
+
+pub(crate) struct State {
+    pub(crate) core: Connection,
+    pub(crate) counters: Arc<Counters>,
+    pub(super) inbox: Inbox,
+    pub(super) read_ahead: usize,
+    pub(super) high_water: usize,
+    pub(super) ended: Option<Ended>,
+    /// Reading has stopped until the application has taken half of what waits.
+    pub(super) paused: bool,
+    /// A violation or limit that was not logged yet.
+    pub(super) violation: Option<proto::Error>,
+    /// The transport's own error, for the outcome that the core calls `Lost`.
+    pub(super) broken: Option<std::io::Error>,
+    /// The WebSocket was dropped.
+    pub(super) abandoned: bool,
+    /// Nobody takes messages any more: they are thrown away.
+    pub(super) discard: bool,
+    pub(super) aborted: bool,
+    pub(super) settled: bool,
+    /// The driver's turn is on: it will see what changes now without being woken.
+    pub(super) in_turn: bool,
+    /// Something other than output changed since the driver last looked.
+    pub(super) dirty: bool,
+    /// Something was queued since the driver last wrote.
+    pub(super) unsent: bool,
+    /// The application waits for the end and for nothing else.
+    pub(super) awaits_end: bool,
+    pub(super) driver: Option<Waker>,
+    pub(super) reader: Option<Waker>,
+    pub(super) senders: Waiters,
+    /// Those who wait for the send queue to run low.
+    pub(super) drained: Vec<Waker>,
+    pub(super) watchers: Vec<Waker>,
+    pub(super) pings: Vec<PingWait>,
+    pub(super) next_ping: u64,
+}
+
+/// Somebody who waits for a Pong.
+pub(super) struct PingWait {
+    pub(super) id: u64,
+    pub(super) queued: Timestamp,
+    pub(super) answer: Option<Duration>,
+    pub(super) waker: Option<Waker>,
+}
+
+impl State {
+    pub(super) fn new(core: Connection, config: &Config, counters: Arc<Counters>) -> Self {
+        Self {
+            core,
+            counters,
+            inbox: Inbox::default(),
+            read_ahead: config.read_ahead,
+            high_water: config.high_water.max(1),
+            ended: None,
+            paused: false,
+            violation: None,
+            broken: None,
+            abandoned: false,
+            discard: false,
+            aborted: false,
+            settled: false,
+            in_turn: false,
+            dirty: false,
+            unsent: false,
+            awaits_end: false,
+            driver: None,
+            reader: None,
+            senders: Waiters::default(),
+            drained: Vec::new(),
+            watchers: Vec::new(),
+            pings: Vec::new(),
+            next_ping: 0,
+        }
+    }
+
+    // ---- turns ----
+
+    pub(crate) fn begin_turn(&mut self, waker: &Waker) {
+        self.in_turn = true;
+        self.dirty = false;
+        register(&mut self.driver, waker);
+    }
+
+    /// Ends the turn, unless something has changed meanwhile; returns whether it ended.
+    pub(crate) fn end_turn(&mut self) -> bool {
+        if std::mem::take(&mut self.dirty) || self.unsent {
+            return false;
+        }
+        self.in_turn = false;
+        true
+    }
+
+    /// The driver writes now: what is queued so far needs no further turn.
+    pub(crate) fn begin_write(&mut self) {
+        self.unsent = false;
+    }
+
+    /// The waker to call after the lock is given back, if the driver would not see the change itself.
+    pub(super) fn tell_driver(&mut self) -> Option<Waker> {
+        self.dirty = true;
+        self.driver_elsewhere()
+    }
+
+    /// The same, where only output was queued.
+    pub(super) fn tell_writer(&mut self) -> Option<Waker> {
+        self.unsent = true;
+        self.driver_elsewhere()
+    }
+
+    pub(super) fn driver_elsewhere(&self) -> Option<Waker> {
+        if self.in_turn { None } else { self.driver.clone() }
+    }
+
+    // ---- output ----
+
+    pub(super) fn send(&mut self, message: Message) -> Result<(), Error> {
+        self.core.send(message)?;
+        self.counters.messages_out.add(1);
+        Ok(())
+    }
+
+    /// Output was taken: the first of those who wait may send.
+    pub(crate) fn room_made(&mut self) {
+        if let Some(waker) = self.next_sender() {
+            waker.wake();
+        }
+        if !self.drained.is_empty() && self.core.held() < self.high_water {
+            std::mem::take(&mut self.drained).into_iter().for_each(Waker::wake);
+        }
+    }
+
+    pub(super) fn next_sender(&self) -> Option<Waker> {
+        let room = self.core.held() < self.high_water || !self.core.can_send();
+        if room { self.senders.first().cloned() } else { None }
+    }
+
+    pub(super) fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) {
+        if matches!(self.ended, Some(Ended::Failed(_))) {
+            // The peer is owed the code of its violation, whatever the application thinks of it.
+            self.core.release_close(now);
+        } else {
+            // Closing twice is no fault: the first one counts.
+            let _ = self.core.close(frame, now);
+        }
+        for waker in self.senders.take_all() {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn close_with(&mut self, code: CloseCode, reason: &'static str, now: Timestamp) {
+        self.discard(now);
+        if self.core.can_send() {
+            let frame = CloseFrame::new(code, Utf8Bytes::from_static(reason)).ok();
+            self.close(frame, now);
+        }
+    }
+
+    /// Waits until `send` would not wait, or the connection ends.
+    pub(crate) fn poll_drained(&mut self, waker: &Waker) -> Poll<()> {
+        if self.core.held() < self.high_water || self.core.closed().is_some() {
+            return Poll::Ready(());
+        }
+        if !self.drained.iter().any(|w| w.will_wake(waker)) {
+            self.drained.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    // ---- the end ----
+
+    /// The violation that ended the input, once, to be logged.
+    pub(crate) fn take_violation(&mut self) -> Option<proto::Error> {
+        self.violation.take()
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// Bytes that may be read before the inbox is full.
+    pub(crate) fn read_room(&self) -> usize {
+        if self.discard { usize::MAX } else { self.read_ahead.saturating_sub(self.inbox.cost()) }
+    }
+
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.aborted
+    }
+
+    /// Tells everybody who waits, once the outcome is known.
+    pub(crate) fn settle(&mut self) {
+        let Some(closed) = self.core.closed() else { return };
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        self.counters.closed(closed);
+        if self.ended.is_none() {
+            let lost = match (&closed.cause, self.broken.take()) {
+                _ if closed.received.is_some() => None,
+                (Cause::Failed(e), _) => {
+                    self.ended = Some(Ended::Failed(e.clone()));
+                    None
+                }
+                (_, Some(error)) => Some(Kind::Transport(error)),
+                (Cause::Silent, None) => Some(Kind::Silent),
+                (Cause::Local, None) => Some(Kind::CloseTimeout),
+                _ if self.aborted => Some(Kind::Aborted),
+                _ => Some(Kind::Ended),
+            };
+            let ended = lost.map_or(Ended::Close, Ended::lost);
+            self.ended.get_or_insert(ended);
+        }
+        let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());
+        let waiting = self.reader.take().into_iter().chain(std::mem::take(&mut self.watchers));
+        let waiting = waiting.chain(std::mem::take(&mut self.drained));
+        pings.chain(waiting).chain(self.senders.take_all()).for_each(Waker::wake);
+    }
+}
+
+pub(super) fn register(place: &mut Option<Waker>, waker: &Waker) {
+    match place {
+        Some(kept) => kept.clone_from(waker),
+        None => *place = Some(waker.clone()),
+    }
+}
