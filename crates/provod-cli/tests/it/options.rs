@@ -100,7 +100,7 @@ async fn log_says_what_is_logged() {
         peer.expect_text("secret").await;
         peer.bye().await;
         server.until_counter("open", |n| n == 0).await;
-        server.log()
+        server.whole_log()
     };
     assert_eq!(talk("off").await, "");
     let frames = talk("warn,provod::wire=trace").await;

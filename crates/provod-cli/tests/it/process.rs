@@ -33,6 +33,7 @@ pub(crate) struct Provod {
     pub(crate) address: SocketAddr,
     pub(crate) announced: String,
     log: Arc<Mutex<String>>,
+    log_reader: Option<thread::JoinHandle<()>>,
 }
 
 impl Provod {
@@ -65,7 +66,7 @@ impl Provod {
         let log = Arc::<Mutex<String>>::default();
         let stderr = child.stderr.take().filter(|_| read_log);
         let written = log.clone();
-        thread::spawn(move || {
+        let log_reader = thread::spawn(move || {
             let Some(stderr) = stderr else { return };
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut log = written.lock().unwrap();
@@ -81,11 +82,19 @@ impl Provod {
         let address = announced.rsplit_once("://").and_then(|(_, rest)| rest.split('/').next());
         let address = address.and_then(|text| text.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address: {announced:?}"));
-        Self { child, address, announced, log }
+        Self { child, address, announced, log, log_reader: Some(log_reader) }
     }
 
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Ends it and returns all that it logged.
+    pub(crate) fn whole_log(mut self) -> String {
+        let _ = self.child.kill();
+        // The pipe ends with the process.
+        let _ = self.log_reader.take().map(thread::JoinHandle::join);
+        self.log()
     }
 
     /// A member of a room.
