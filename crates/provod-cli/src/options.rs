@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use provod::{DeflateConfig, OriginPolicy};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Whether compression is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -208,11 +209,16 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 fn filter(text: &str) -> Result<String, String> {
+    let accepted = "expected off, error, warn, info, debug, trace or TARGET=LEVEL";
+    // A level that is misspelt would be taken for a target, and log nothing that was wanted.
+    let alone = |part: &&str| !part.contains(['=', '[']);
+    let unknown = text.split(',').map(str::trim).filter(alone);
+    if let Some(bad) = unknown.into_iter().find(|part| part.parse::<LevelFilter>().is_err()) {
+        return Err(format!("{accepted}; {bad:?} is none of them"));
+    }
     match EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(e) => {
-            Err(format!("expected off, error, warn, info, debug, trace or TARGET=LEVEL: {e}"))
-        }
+        Err(e) => Err(format!("{accepted}: {e}")),
     }
 }
 

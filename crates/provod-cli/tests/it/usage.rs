@@ -21,6 +21,7 @@ fn wrong_values_name_the_flag_and_what_it_accepts() {
         (&["--compress=maybe"], &["--compress", "on, takeover, off"]),
         (&["--compress-threshold=1X"], &["--compress-threshold", "K, M or G"]),
         (&["--drain=-5s"], &["--drain", "500ms"]),
+        (&["--log=verbose"], &["--log", "error, warn, info"]),
         (&["--log=provod=loud"], &["--log", "error, warn, info"]),
         (&["nonsense"], &["[ADDR", "HOST:PORT, PORT, or unix:PATH"]),
         (&["::1:80"], &["[ADDR", "[::1]:8080"]),

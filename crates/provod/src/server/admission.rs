@@ -46,7 +46,8 @@ impl Admission {
     pub(super) fn new(max: usize) -> Self {
         Self {
             max: max.max(1),
-            max_handshakes: (max / 4).max(1),
+            // A browser asks for a page and its parts at once, also of a very small server.
+            max_handshakes: (max / 4).max(max.min(16)).max(1),
             inner: Mutex::default(),
             empty: Notify::new(),
         }
@@ -61,13 +62,14 @@ impl Admission {
     /// does not hang up: silent sockets cannot lock others out.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Ticket> {
         let mut inner = self.lock();
-        if inner.handshakes.len() >= self.max_handshakes
+        let full = inner.admitted >= self.max;
+        if (inner.handshakes.len() >= self.max_handshakes || (full && inner.lingering.is_empty()))
             && let Some((id, oldest)) = inner.handshakes.pop_first()
         {
             oldest.ring.notify_one();
             inner.lingering.insert(id, oldest);
         }
-        if inner.admitted >= self.max {
+        if full {
             let (_, oldest) = inner.lingering.pop_first()?;
             oldest.lost.store(true, Ordering::Relaxed);
             oldest.ring.notify_one();
@@ -228,15 +230,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_unfinished_handshake_makes_room() {
-        let admission = Arc::new(Admission::new(8));
+        let admission = Arc::new(Admission::new(80));
         let oldest = admission.admit().expect("a place");
-        let second = admission.admit().expect("a place");
-        second.handshake_done();
-        let third = admission.admit().expect("a place");
-        let fourth = admission.admit().expect("a place");
+        let done = admission.admit().expect("a place");
+        done.handshake_done();
+        let others: Vec<_> = (0..20).map(|_| admission.admit().expect("a place")).collect();
         oldest.evicted().await;
-        assert_eq!(admission.lock().handshakes.len(), 2);
-        drop((oldest, second, third, fourth));
+        assert_eq!(admission.lock().handshakes.len(), 20);
+        drop((oldest, done, others));
         admission.empty().await;
     }
 
@@ -253,6 +254,18 @@ mod tests {
         drop(silent);
         assert_eq!(admission.lock().admitted, 0);
         admission.empty().await;
+    }
+
+    #[tokio::test]
+    async fn one_silent_socket_in_the_last_place_makes_room() {
+        let admission = Arc::new(Admission::new(4));
+        let open: Vec<_> = (0..3).map(|_| admission.admit().expect("a place")).collect();
+        open.iter().for_each(super::Ticket::handshake_done);
+        let silent = admission.admit().expect("a place");
+        let asking = admission.admit().expect("the silent one's place");
+        asking.handshake_done();
+        silent.evicted().await;
+        assert!(admission.admit().is_none());
     }
 
     #[test]

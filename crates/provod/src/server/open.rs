@@ -258,8 +258,12 @@ impl<S> Core<S> {
                 Response::new(405)
             })));
         }
-        let body = request.header("Transfer-Encoding").is_some()
-            || request.header("Content-Length").is_some_and(|n| n != b"0");
+        let length = request.header("Content-Length").unwrap_or(b"0");
+        if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
+            return Ok(Some(Response::text(400, "Content-Length is not a number")));
+        }
+        let body =
+            request.header("Transfer-Encoding").is_some() || length.iter().any(|b| *b != b'0');
         Ok(body.then(|| Response::text(413, "a request with a body is not taken here")))
     }
 }

@@ -271,8 +271,9 @@ async fn a_body_on_a_plain_request_is_refused_unread() {
         let answer = refused(Server::new(), bytes).await;
         assert_eq!(answer.status, 413, "{line}");
     }
-    let answer = refused(Server::new(), get("Content-Length: 0")).await;
-    assert_eq!(answer.status, 426);
+    for (line, status) in [("Content-Length: 0", 426), ("Content-Length: x", 400)] {
+        assert_eq!(refused(Server::new(), get(line)).await.status, status, "{line}");
+    }
 }
 
 #[tokio::test]
