@@ -8,8 +8,8 @@ use crate::process::{Signals, announce, run, until_signal};
 
 /// Run an echo server, for testing clients
 ///
-/// Every message is sent back as it came, text as text and binary as binary. Pages of any origin may
-/// connect. Ends on Ctrl-C and SIGTERM: connections are closed with 1001.
+/// Every message is sent back as it came, text as text and binary as binary. Pages of any origin
+/// may connect. Ends on Ctrl-C and SIGTERM: connections are closed with 1001.
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
     /// Where to listen: HOST:PORT, PORT, or unix:PATH

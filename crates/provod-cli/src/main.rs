@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// WebSocket as one tool: a realtime server for chats, games and notifications, and helpers to debug
-/// WebSockets.
+/// WebSocket as one tool: a realtime server for chats, games and notifications, and helpers to
+/// debug WebSockets.
 #[derive(Debug, Parser)]
 #[command(name = "provod", version, arg_required_else_help = true)]
 struct Cli {

@@ -11,10 +11,9 @@ use tracing_subscriber::filter::LevelFilter;
 /// Whether compression is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compress {
-    /// Accept permessage-deflate from clients that offer it.
+    /// Accept it, each message compressed by itself.
     On,
-    /// The same, with context takeover where the client agrees: messages shrink more, and a connection that
-    /// compresses costs some 460 KB.
+    /// Accept it, messages compressed with what came before: smaller, at some 460 KB a connection.
     Takeover,
     /// Decline it.
     Off,
@@ -26,12 +25,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
 
-    /// The longest message that is accepted, after decompression: bytes, or with K, M or G; a longer one
-    /// is refused with close code 1009
+    /// The longest message that is accepted, after decompression: bytes, or with K, M or G; a
+    /// longer one is refused with close code 1009
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = size)]
     max_message: u64,
 
-    /// How many connections may be open; more are answered 503 [default: the descriptor limit minus 64]
+    /// How many connections may be open; more are answered 503 [default: the descriptor limit
+    /// minus 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
@@ -48,8 +48,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     allow_origin: Vec<String>,
 
-    /// Accept compression (permessage-deflate): on is without context takeover, takeover with it, which
-    /// shrinks messages more and costs each connection some 460 KB
+    /// Accept compression (permessage-deflate) from clients that offer it; alone, it means on.
+    /// Without it, serve accepts compression and listen does not
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true,
           default_missing_value = "on")]
     compress: Option<Compress>,
@@ -58,13 +58,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE", default_value = "1K", value_parser = size)]
     compress_threshold: u64,
 
-    /// On SIGTERM, connections are closed spread over at most this time, so that clients do not all come
-    /// back at once
+    /// On SIGTERM, connections are closed spread over at most this time, so that clients do not
+    /// all come back at once
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     drain: Duration,
 
-    /// What is logged to standard error: off, error, warn, info, debug or trace, also by target, such as
-    /// warn,provod::wire=trace for every frame
+    /// What is logged to standard error: off, error, warn, info, debug or trace, also by target,
+    /// such as warn,provod::wire=trace for every frame
     #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
     log: String,
 }
@@ -128,7 +128,8 @@ impl Options {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)
-            // They would be told on standard error too, and a panic there would end the connection at hand.
+            // They would be told on standard error too, and a panic there would end the connection
+            // at hand.
             .log_internal_errors(false)
             .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
             .init();

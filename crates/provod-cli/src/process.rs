@@ -54,8 +54,8 @@ pub(crate) async fn until_signal(
     }
 }
 
-/// The signals that end a server, listened for from the moment this is made: before the server says that it
-/// is ready, or one that comes right then would kill the process.
+/// The signals that end a server, listened for from the moment this is made: before the server says
+/// that it is ready, or one that comes right then would kill the process.
 #[cfg(unix)]
 pub(crate) struct Signals {
     interrupt: Option<tokio::signal::unix::Signal>,

@@ -1,5 +1,6 @@
-//! What compression costs: time and ratio by level, memory by window, and the dearest bytes a peer can send.
-//! The numbers of `docs/decisions/0005-deflate.md` come from here; compare them within one run only.
+//! What compression costs: time and ratio by level, memory by window, and the dearest bytes a peer
+//! can send. The numbers of `docs/decisions/0005-deflate.md` come from here; compare them within
+//! one run only.
 //!
 //! ```text
 //! taskset -c 1 cargo run --release -p provod-proto --example deflate_cost

@@ -56,8 +56,8 @@ impl Assembly {
         // Both are below 2^63.
         self.announced = self.announced.saturating_add(len);
         let limit = limits.max_message;
-        // DEFLATE that does not shrink adds little; more than this is empty blocks, which cost time and
-        // give nothing.
+        // DEFLATE that does not shrink adds little; more than this is empty blocks, which cost time
+        // and give nothing.
         let most =
             if self.compressed { limit.saturating_mul(2).saturating_add(1024) } else { limit };
         if self.announced > most {
@@ -97,8 +97,8 @@ impl Assembly {
         Ok(None)
     }
 
-    /// The message's own buffer, with room for some of `missing` more bytes: at most as many as have
-    /// arrived, so that a claimed length allocates nothing.
+    /// The message's own buffer, with room for some of `missing` more bytes: at most as many as
+    /// have arrived, so that a claimed length allocates nothing.
     pub(crate) fn spare(&mut self, missing: u64) -> Option<(&mut BytesMut, usize)> {
         if self.streamed || self.compressed {
             return None;
@@ -147,8 +147,8 @@ impl Assembly {
         Event::Chunk { kind: self.kind, first, last, payload }
     }
 
-    /// The last frame is complete. `piece` is its last piece, where that was given out as a chunk in
-    /// this very call.
+    /// The last frame is complete. `piece` is its last piece, where that was given out as a chunk
+    /// in this very call.
     pub(crate) fn finish(mut self, piece: Option<Event>) -> Result<Event, Error> {
         if !self.utf8.is_complete() {
             return Err(ProtocolError::InvalidUtf8.into());

@@ -1,4 +1,5 @@
-//! The closing handshake (RFC 6455 section 7) as a declared state machine, and its outcome as a type.
+//! The closing handshake (RFC 6455 section 7) as a declared state machine, and its outcome as a
+//! type.
 
 use std::fmt;
 
@@ -52,8 +53,8 @@ impl CloseCode {
         self.0
     }
 
-    /// Whether a Close frame may carry the code: the registered ones but 1004, 1005, 1006 and 1015, and
-    /// all of 3000 to 4999 (RFC 6455 section 7.4).
+    /// Whether a Close frame may carry the code: the registered ones but 1004, 1005, 1006 and 1015,
+    /// and all of 3000 to 4999 (RFC 6455 section 7.4).
     #[must_use]
     pub const fn may_be_sent(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
@@ -116,7 +117,8 @@ impl CloseFrame {
         Ok(())
     }
 
-    /// Reads the payload of a received Close frame (RFC 6455 section 5.5.1); `None` when it is empty.
+    /// Reads the payload of a received Close frame (RFC 6455 section 5.5.1); `None` when it is
+    /// empty.
     pub(crate) fn decode(payload: &[u8]) -> Result<Option<Self>, ProtocolError> {
         let (code, reason) = match payload {
             [] => return Ok(None),
@@ -177,8 +179,8 @@ impl Closed {
         self.received.is_some() && self.sent.is_some() && !matches!(self.cause, Cause::Failed(_))
     }
 
-    /// The code as a browser would give it: the peer's, 1005 when its Close had none, 1006 when there was
-    /// no Close (RFC 6455 section 7.1.5).
+    /// The code as a browser would give it: the peer's, 1005 when its Close had none, 1006 when
+    /// there was no Close (RFC 6455 section 7.1.5).
     #[must_use]
     pub fn code(&self) -> CloseCode {
         match &self.received {
@@ -205,7 +207,8 @@ pub(crate) enum State {
     EofHeld,
     /// Our last byte is queued.
     Flushing,
-    /// All is said. The server has half-closed; what still comes is thrown away until the peer's end.
+    /// All is said. The server has half-closed; what still comes is thrown away until the peer's
+    /// end.
     Draining,
     /// Nothing is left to do.
     Done,

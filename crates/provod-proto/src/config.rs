@@ -91,12 +91,13 @@ pub struct Config {
     pub keepalive: Option<Keepalive>,
     /// The closing handshake ends within this time. Default: 5 s.
     pub close_timeout: Duration,
-    /// Longer messages leave as fragments of this many bytes, so that a Pong can pass between them.
-    /// Default: 256 KiB.
+    /// Longer messages leave as fragments of this many bytes, so that a Pong can pass between
+    /// them. Default: 256 KiB.
     pub fragment_size: usize,
     /// How messages are compressed where that was negotiated.
     pub compression: Compression,
-    /// Note the header of each frame for [`Connection::poll_trace`](crate::Connection::poll_trace).
+    /// Note the header of each frame for
+    /// [`Connection::poll_trace`](crate::Connection::poll_trace).
     pub trace: bool,
     /// Note also this many of the first bytes of each payload. Default: 0.
     pub trace_payload: usize,

@@ -46,8 +46,8 @@ impl fmt::Debug for Role {
 pub struct DeflateSetup {
     /// What the opening handshake agreed.
     pub params: DeflateParams,
-    /// Whether this end compresses. A client that was answered a window of 2^8 bytes cannot, and sends plain
-    /// messages, which is always right (RFC 7692 section 6).
+    /// Whether this end compresses. A client that was answered a window of 2^8 bytes cannot, and
+    /// sends plain messages, which is always right (RFC 7692 section 6).
     pub compress: bool,
     /// The idle compressors and inflaters of this worker.
     pub pool: Pool,
@@ -58,12 +58,13 @@ pub struct DeflateSetup {
 /// It does no I/O and has no clock. Its methods are of four kinds:
 ///
 /// - **inputs**, `handle_*`: bytes, the end of the stream, time, what the transport took;
-/// - **commands**: [`send`](Self::send), [`ping`](Self::ping), [`close`](Self::close) and their like;
+/// - **commands**: [`send`](Self::send), [`ping`](Self::ping), [`close`](Self::close) and their
+///   like;
 /// - **outputs**, `poll_*`: bytes to write, the half-close, the next timeout, the outcome;
 /// - **questions**: everything that takes `&self`.
 ///
-/// One invariant keeps a driver right: *after any input or command, drain the outputs*. The run loop, with
-/// a peer that asks one question:
+/// One invariant keeps a driver right: *after any input or command, drain the outputs*. The run
+/// loop, with a peer that asks one question:
 ///
 /// ```
 /// use std::io::IoSlice;
@@ -171,14 +172,14 @@ impl Connection {
 
     // ---- inputs ----
 
-    /// Takes bytes that the peer sent: at most one frame, at most one event. Call again with the rest,
-    /// unchanged, while something is left or [`again`](Progress::again) is set. A payload is unmasked in
-    /// place.
+    /// Takes bytes that the peer sent: at most one frame, at most one event. Call again with the
+    /// rest, unchanged, while something is left or [`again`](Progress::again) is set. A payload
+    /// is unmasked in place.
     ///
     /// # Errors
     ///
-    /// The violation or limit that failed the connection, and the same again in every later call. What came
-    /// before it was given out by earlier calls.
+    /// The violation or limit that failed the connection, and the same again in every later call.
+    /// What came before it was given out by earlier calls.
     pub fn handle_input(&mut self, input: &mut [u8], now: Timestamp) -> Result<Progress, Error> {
         if !input.is_empty() {
             self.keepalive.alive(&mut self.timers);
@@ -199,9 +200,10 @@ impl Connection {
         }
     }
 
-    /// The buffer that the rest of a large frame should be read into, and how many bytes at most: use it
-    /// instead of [`handle_input`](Self::handle_input) when it is `Some`, append to it, and then call
-    /// [`handle_direct`](Self::handle_direct). Its room is at most what has arrived of the message, or 4 KiB.
+    /// The buffer that the rest of a large frame should be read into, and how many bytes at most:
+    /// use it instead of [`handle_input`](Self::handle_input) when it is `Some`, append to it,
+    /// and then call [`handle_direct`](Self::handle_direct). Its room is at most what has
+    /// arrived of the message, or 4 KiB.
     pub fn direct_buffer(&mut self) -> Option<(&mut BytesMut, usize)> {
         if !matches!(self.state, State::Open | State::Asked) {
             return None;
@@ -278,8 +280,9 @@ impl Connection {
         }
     }
 
-    /// The driver stops reading, because the application does not take what came: the pong deadline is
-    /// suspended, since the peer's Pong may lie unread. It runs all the same while the transport is full.
+    /// The driver stops reading, because the application does not take what came: the pong deadline
+    /// is suspended, since the peer's Pong may lie unread. It runs all the same while the
+    /// transport is full.
     pub fn handle_reading_paused(&mut self) {
         self.keepalive.pause(&mut self.timers);
     }
@@ -324,8 +327,8 @@ impl Connection {
         self.outgoing.prepared(message, compress, &self.config)
     }
 
-    /// Begins a message whose pieces follow with [`send_chunk`](Self::send_chunk). Other messages wait until it
-    /// is finished; Pings and Pongs do not.
+    /// Begins a message whose pieces follow with [`send_chunk`](Self::send_chunk). Other messages
+    /// wait until it is finished; Pings and Pongs do not.
     ///
     /// # Errors
     ///
@@ -339,8 +342,8 @@ impl Connection {
         self.outgoing.begin(kind, compress)
     }
 
-    /// Queues a piece of the message begun. The pieces of a text message together must be UTF-8; that is the
-    /// caller's to check.
+    /// Queues a piece of the message begun. The pieces of a text message together must be UTF-8;
+    /// that is the caller's to check.
     ///
     /// # Errors
     ///
@@ -360,7 +363,8 @@ impl Connection {
         self.outgoing.ping(payload.into())
     }
 
-    /// Closes: the Close frame (or, after a violation by the peer, the one that tells of it) leaves behind everything queued, and the closing handshake ends within
+    /// Closes: the Close frame (or, after a violation by the peer, the one that tells of it) leaves
+    /// behind everything queued, and the closing handshake ends within
     /// [`close_timeout`](Config::close_timeout). Without a frame, the Close has no code.
     ///
     /// # Errors
@@ -378,8 +382,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The application has taken every message and asked for the next one, or is gone: now the answer to the
-    /// peer's Close, or the Close that tells of its violation, may leave.
+    /// The application has taken every message and asked for the next one, or is gone: now the
+    /// answer to the peer's Close, or the Close that tells of its violation, may leave.
     pub fn release_close(&mut self, now: Timestamp) {
         self.turn(Input::Release, now);
     }
@@ -391,8 +395,8 @@ impl Connection {
 
     // ---- outputs ----
 
-    /// Encodes what is due and points `slices` at the bytes to write next, in order; returns how many slices
-    /// it used. None: there is nothing to write now.
+    /// Encodes what is due and points `slices` at the bytes to write next, in order; returns how
+    /// many slices it used. None: there is nothing to write now.
     pub fn poll_transmit<'a>(&'a mut self, slices: &mut [IoSlice<'a>], now: Timestamp) -> usize {
         let trace = self.config.trace.then_some(self.config.trace_payload);
         let keepalive = &mut self.keepalive;
@@ -411,7 +415,8 @@ impl Connection {
         self.outgoing.slices(slices)
     }
 
-    /// Whether the driver should now end its half of the stream, after all bytes were written. `true` once.
+    /// Whether the driver should now end its half of the stream, after all bytes were written.
+    /// `true` once.
     pub fn poll_half_close(&mut self) -> bool {
         std::mem::take(&mut self.half_close)
     }
@@ -447,8 +452,8 @@ impl Connection {
         matches!(self.state, State::Open | State::Asked)
     }
 
-    /// Whether the driver should read: input means something, or must be drained so that the peer, which may
-    /// be blocked in writing, reads our last words.
+    /// Whether the driver should read: input means something, or must be drained so that the peer,
+    /// which may be blocked in writing, reads our last words.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         let draining = matches!(self.state, State::Flushing | State::Draining);
@@ -461,15 +466,15 @@ impl Connection {
         self.outgoing.buffered()
     }
 
-    /// Bytes of memory that the send queue holds, about: [`buffered`](Self::buffered) and the cost of many
-    /// small messages beside their bytes. What a limit on the queue should look at.
+    /// Bytes of memory that the send queue holds, about: [`buffered`](Self::buffered) and the cost
+    /// of many small messages beside their bytes. What a limit on the queue should look at.
     #[must_use]
     pub fn held(&self) -> usize {
         self.outgoing.held()
     }
 
-    /// Bytes of memory that the message in the making holds, for a budget; about what has arrived of it,
-    /// never more than twice.
+    /// Bytes of memory that the message in the making holds, for a budget; about what has arrived
+    /// of it, never more than twice.
     #[must_use]
     pub fn held_input(&self) -> usize {
         self.incoming.held()
@@ -487,8 +492,8 @@ impl Connection {
         self.keepalive.latency()
     }
 
-    /// How it ended; `Some` as soon as nothing can change that, which on a server is before the peer's
-    /// end of the stream.
+    /// How it ended; `Some` as soon as nothing can change that, which on a server is before the
+    /// peer's end of the stream.
     #[must_use]
     pub fn closed(&self) -> Option<&Closed> {
         self.closed.as_deref()

@@ -29,8 +29,8 @@ pub enum Event {
         /// Its bytes, inflated where they were compressed.
         payload: Payload,
     },
-    /// A piece of a message, where [`stream_messages`](crate::Connection::stream_messages) is on. Text was
-    /// checked as far as it has come; a character may be cut between pieces.
+    /// A piece of a message, where [`stream_messages`](crate::Connection::stream_messages) is on.
+    /// Text was checked as far as it has come; a character may be cut between pieces.
     Chunk {
         /// Text or binary.
         kind: MessageKind,

@@ -52,7 +52,8 @@ impl Keepalive {
         self.blocked = true;
     }
 
-    /// The transport took output: after it had been full, this shows that the peer reads, and lives.
+    /// The transport took output: after it had been full, this shows that the peer reads, and
+    /// lives.
     pub(crate) fn output_moved(
         &mut self,
         config: &config::Keepalive,
@@ -69,8 +70,8 @@ impl Keepalive {
         }
     }
 
-    /// The driver stops reading, because the application does not take what came: the peer's Pong may lie
-    /// unread.
+    /// The driver stops reading, because the application does not take what came: the peer's Pong
+    /// may lie unread.
     pub(crate) fn pause(&mut self, timers: &mut Timers) {
         self.paused = true;
         if self.is_suspended() {
@@ -78,8 +79,9 @@ impl Keepalive {
         }
     }
 
-    /// Without reading, no Pong can be asked for, unless the output is stuck too: then the application may
-    /// well wait for the peer, which neither reads nor is read, and nothing else would ever end that.
+    /// Without reading, no Pong can be asked for, unless the output is stuck too: then the
+    /// application may well wait for the peer, which neither reads nor is read, and nothing
+    /// else would ever end that.
     fn is_suspended(&self) -> bool {
         self.paused && !self.blocked
     }

@@ -1,8 +1,8 @@
 //! The WebSocket protocol (RFC 6455) and permessage-deflate (RFC 7692) as pure state machines.
 //!
-//! No I/O, no clock, no randomness: bytes, time and masking keys are arguments, frames and timers are
-//! results. [`Connection`] is one connection after the opening handshake and shows the run loop;
-//! [`handshake`] is what comes before it. The crate `provod` drives both over tokio.
+//! No I/O, no clock, no randomness: bytes, time and masking keys are arguments, frames and timers
+//! are results. [`Connection`] is one connection after the opening handshake and shows the run
+//! loop; [`handshake`] is what comes before it. The crate `provod` drives both over tokio.
 //!
 //! Nothing that a peer sends makes this crate panic. A panic is a bug here, never input.
 #![forbid(unsafe_code)]

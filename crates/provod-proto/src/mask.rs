@@ -2,8 +2,8 @@
 
 /// Gives the masking key of each frame that a client sends.
 ///
-/// RFC 6455 section 5.3 asks for keys that cannot be predicted, from a strong source of entropy. The
-/// core has no such source: the caller passes one.
+/// RFC 6455 section 5.3 asks for keys that cannot be predicted, from a strong source of entropy.
+/// The core has no such source: the caller passes one.
 pub trait MaskSource: Send {
     /// The key of the next frame.
     fn next_key(&mut self) -> [u8; 4];

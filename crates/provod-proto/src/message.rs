@@ -131,8 +131,8 @@ impl From<Bytes> for Message {
 
 /// Text in reference-counted bytes: cloning it copies nothing.
 ///
-/// The bytes are UTF-8 from the moment they are wrapped. [`as_str`](Self::as_str) checks them again,
-/// with SIMD, because the crate forbids unsafe code; passing text on costs no check.
+/// The bytes are UTF-8 from the moment they are wrapped. [`as_str`](Self::as_str) checks them
+/// again, with SIMD, because the crate forbids unsafe code; passing text on costs no check.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Utf8Bytes(Bytes);
 
@@ -143,9 +143,9 @@ impl Utf8Bytes {
         Self(Bytes::from_static(text.as_bytes()))
     }
 
-    /// Wraps the payload of a text event, which the connection has checked while it arrived, without a
-    /// second check. Other bytes go through `TryFrom`: those that are not UTF-8 would make
-    /// [`as_str`](Self::as_str) panic.
+    /// Wraps the payload of a text event, which the connection has checked while it arrived,
+    /// without a second check. Other bytes go through `TryFrom`: those that are not UTF-8 would
+    /// make [`as_str`](Self::as_str) panic.
     #[must_use]
     pub fn from_checked(bytes: Bytes) -> Self {
         debug_assert!(std::str::from_utf8(&bytes).is_ok());

@@ -8,14 +8,15 @@ use crate::deflate::{self, Level, Pool};
 use crate::frame::FrameHeader;
 use crate::message::{Message, MessageKind};
 
-/// The window sizes that can be negotiated, 2^9 to 2^15 bytes (RFC 7692 section 7.1.2; 2^8 is declined).
+/// The window sizes that can be negotiated, 2^9 to 2^15 bytes (RFC 7692 section 7.1.2; 2^8 is
+/// declined).
 const WINDOWS: usize = 7;
 
-/// A message whose frame, and whose compressed form, are made at most once, however many connections it is
-/// sent on. Cloning shares it.
+/// A message whose frame, and whose compressed form, are made at most once, however many
+/// connections it is sent on. Cloning shares it.
 ///
-/// The compressed form is made without history, so it suits every connection: one that keeps its history
-/// (context takeover) forgets it when it sends a prepared message.
+/// The compressed form is made without history, so it suits every connection: one that keeps its
+/// history (context takeover) forgets it when it sends a prepared message.
 #[derive(Debug, Clone)]
 pub struct Prepared(Arc<Inner>);
 

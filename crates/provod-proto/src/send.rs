@@ -1,7 +1,7 @@
 //! The sending half: messages to frames to bytes, control frames first.
 //!
-//! Two queues. *Waiting* messages and control frames are not encoded yet, so a Ping or Pong can still
-//! pass the data. The *wire* holds encoded bytes in their final order, topped up to about
+//! Two queues. *Waiting* messages and control frames are not encoded yet, so a Ping or Pong can
+//! still pass the data. The *wire* holds encoded bytes in their final order, topped up to about
 //! [`WIRE_TARGET`] at a time, so that what nothing can pass any more is bounded.
 
 use std::collections::VecDeque;
@@ -30,8 +30,8 @@ const FILL_INPUT: usize = 256 << 10;
 const MAX_PONGS: usize = 64;
 /// Pings that wait unwritten; one more is refused.
 const MAX_PINGS: usize = 64;
-/// What the header of a frame takes at least. It is counted for each message that waits, so that the
-/// loss of a message of no bytes shows.
+/// What the header of a frame takes at least. It is counted for each message that waits, so that
+/// the loss of a message of no bytes shows.
 const LEAST_HEADER: usize = 2;
 /// What a waiting message costs beside its bytes: its place in the queue and its allocation.
 const PENDING_COST: usize = 128;
@@ -247,8 +247,8 @@ impl Outgoing {
         self.close.as_ref().filter(|_| self.close_encoded && self.wire.len() == 0)
     }
 
-    /// Bytes that are queued and not handed to the transport; headers count in full once encoded, and
-    /// before that with two bytes for each message.
+    /// Bytes that are queued and not handed to the transport; headers count in full once encoded,
+    /// and before that with two bytes for each message.
     pub(crate) fn buffered(&self) -> usize {
         self.waiting_bytes + self.wire.len()
     }
@@ -298,8 +298,8 @@ impl Outgoing {
         }
     }
 
-    /// The next frame in order: Pongs, Pings, data, Close. A control frame may stand between the fragments
-    /// of a message (RFC 6455 section 5.4).
+    /// The next frame in order: Pongs, Pings, data, Close. A control frame may stand between the
+    /// fragments of a message (RFC 6455 section 5.4).
     fn encode_next(&mut self, config: &Config) -> Option<Encoded> {
         if self.close_encoded {
             // Nothing follows a Close (RFC 6455 section 5.5.1).
@@ -341,7 +341,8 @@ impl Outgoing {
             let mut out = Vec::new();
             deflate.compressor.compress(&payload, fin, &mut out);
             if !pending.data.is_empty() {
-                // A fragment leaves as such: the peer can go on with it, and one step stays one step.
+                // A fragment leaves as such: the peer can go on with it, and one step stays one
+                // step.
                 deflate.compressor.flush(&mut out);
             }
             if whole && !deflate.takeover && out.len() >= payload.len() {
@@ -356,8 +357,8 @@ impl Outgoing {
             && let Some(deflate) = &mut self.deflate
             && deflate.takeover
         {
-            // The peer's history now holds a message that ours does not. Distances never reach behind a
-            // reset, so both agree again from here.
+            // The peer's history now holds a message that ours does not. Distances never reach
+            // behind a reset, so both agree again from here.
             deflate.compressor.reset();
         }
         let kind = pending.opcode;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A moment, in nanoseconds since an epoch that the caller chose. Only differences matter; it must not
-/// run backwards. 64 bits last 584 years.
+/// A moment, in nanoseconds since an epoch that the caller chose. Only differences matter; it must
+/// not run backwards. 64 bits last 584 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 

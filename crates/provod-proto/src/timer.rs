@@ -39,8 +39,8 @@ impl Timers {
         KINDS.iter().filter_map(|&k| Some((self.at[k as usize]?, k))).min_by_key(|(at, _)| *at)
     }
 
-    /// Takes the timers that have run out, the earliest first. One that is set again meanwhile waits
-    /// for the next call, even if it is due at once.
+    /// Takes the timers that have run out, the earliest first. One that is set again meanwhile
+    /// waits for the next call, even if it is due at once.
     pub(crate) fn take_expired(
         &mut self,
         now: Timestamp,

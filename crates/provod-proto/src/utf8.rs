@@ -51,7 +51,8 @@ impl Utf8Check {
 mod tests {
     use super::{InvalidUtf8, Utf8Check};
 
-    /// Where the check fails when fed one byte at a time; `None`: it accepts, and the text is whole.
+    /// Where the check fails when fed one byte at a time; `None`: it accepts, and the text is
+    /// whole.
     fn fails_at(bytes: &[u8]) -> Option<usize> {
         let mut check = Utf8Check::default();
         for (i, b) in bytes.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The house of crates: dependencies point one way, `proto <- provod <- hub <- cli`, and the protocol core
-//! stays pure. A dev-dependency may point anywhere.
+//! The house of crates: dependencies point one way, `proto <- provod <- hub <- cli`, and the
+//! protocol core stays pure. A dev-dependency may point anywhere.
 
 use std::process::Command;
 

@@ -20,7 +20,8 @@ fn decisions() -> Vec<PathBuf> {
     paths
 }
 
-/// Words of a text that are paths in this repository: they begin with the name of a folder of its root.
+/// Words of a text that are paths in this repository: they begin with the name of a folder of its
+/// root.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
     const FOLDERS: [&str; 7] =
         [".ci/", "bench/", "conformance/", "crates/", "docs/", "fuzz/", "testdata/"];

@@ -26,12 +26,14 @@ pub struct Config {
     pub compression: Compression,
     /// [`send`](crate::WebSocket::send) waits while this many bytes are queued. Default: 64 KiB.
     pub high_water: usize,
-    /// [`try_send`](crate::Sender::try_send) refuses while this many bytes are queued. Default: 1 MiB.
+    /// [`try_send`](crate::Sender::try_send) refuses while this many bytes are queued. Default: 1
+    /// MiB.
     pub hard_limit: usize,
-    /// Received messages wait for the application up to about this many bytes; then the connection is not
-    /// read, and the peer feels it. Default: 64 KiB.
+    /// Received messages wait for the application up to about this many bytes; then the connection
+    /// is not read, and the peer feels it. Default: 64 KiB.
     pub read_ahead: usize,
-    /// A wire trace, where one is on, shows this many of the first bytes of each payload. Default: 0.
+    /// A wire trace, where one is on, shows this many of the first bytes of each payload. Default:
+    /// 0.
     pub trace_payload: usize,
 }
 
@@ -52,7 +54,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What of it concerns the core. The wire trace is on when the target `provod::wire` is at trace level.
+    /// What of it concerns the core. The wire trace is on when the target `provod::wire` is at
+    /// trace level.
     pub(crate) fn core(&self) -> proto::Config {
         let mut core = proto::Config::default();
         core.limits = self.limits;

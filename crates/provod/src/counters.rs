@@ -127,7 +127,8 @@ pub struct Stats {
     pub plain_requests: u64,
     /// Handshakes refused, by reason.
     pub refusals: BTreeMap<&'static str, u64>,
-    /// WebSockets that ended, by the peer's close code: 1005 for a Close without a code, 1006 for none.
+    /// WebSockets that ended, by the peer's close code: 1005 for a Close without a code, 1006 for
+    /// none.
     pub close_codes: BTreeMap<u16, u64>,
     /// The same by the code that this server sent: 1005 for a Close without one.
     pub close_codes_sent: BTreeMap<u16, u64>,

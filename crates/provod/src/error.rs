@@ -49,7 +49,8 @@ impl Error {
         matches!(*self.0, Kind::Silent | Kind::CloseTimeout)
     }
 
-    /// The connection was lost: the stream ended or broke, or time ran out, without a closing handshake.
+    /// The connection was lost: the stream ended or broke, or time ran out, without a closing
+    /// handshake.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(

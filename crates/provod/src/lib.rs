@@ -12,13 +12,13 @@
 //! # }
 //! ```
 //!
-//! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits, origins,
-//!   compression, workers, an answer for each request, a graceful drain.
+//! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits,
+//!   origins, compression, workers, an answer for each request, a graceful drain.
 //! - [`WebSocket`] receives and sends; its [`Sender`] can be cloned and given to any task.
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!
-//! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the application does,
-//! every queue is bounded, and each future says whether it is cancel safe.
+//! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the
+//! application does, every queue is bounded, and each future says whether it is cancel safe.
 
 mod config;
 mod counters;

@@ -1,6 +1,7 @@
 //! The wire trace: each frame as a `tracing` event of the target `provod::wire`, at trace level.
 //!
-//! Payloads are left out unless [`Config::trace_payload`](crate::Config::trace_payload) asks for them.
+//! Payloads are left out unless [`Config::trace_payload`](crate::Config::trace_payload) asks for
+//! them.
 
 use provod_proto::{Connection, TracedFrame};
 

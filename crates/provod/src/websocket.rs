@@ -13,11 +13,11 @@ use crate::error::{Error, TrySendError};
 
 /// An open WebSocket connection.
 ///
-/// Messages come with [`recv`](Self::recv) and go with [`send`](Self::send). Pings are answered, a silent peer is
-/// noticed and the closing handshake is carried out whether or not either is called.
+/// Messages come with [`recv`](Self::recv) and go with [`send`](Self::send). Pings are answered, a
+/// silent peer is noticed and the closing handshake is carried out whether or not either is called.
 ///
-/// Dropping it closes the connection: with 1000 at the end of a handler that returns `Ok`, with 1011 when the
-/// handler fails or panics, and with 1001 otherwise.
+/// Dropping it closes the connection: with 1000 at the end of a handler that returns `Ok`, with
+/// 1011 when the handler fails or panics, and with 1001 otherwise.
 pub struct WebSocket {
     shared: Arc<Shared>,
     sender: Sender,
@@ -31,21 +31,21 @@ impl WebSocket {
     /// The next message; `None` once the peer has closed, with whatever code:
     /// [`closed`](Self::closed) tells which.
     ///
-    /// Asking for the next message also says that the ones before it are dealt with: the answer to the peer's
-    /// Close leaves only then, behind all that was sent until now.
+    /// Asking for the next message also says that the ones before it are dealt with: the answer to
+    /// the peer's Close leaves only then, behind all that was sent until now.
     ///
     /// Cancel safe: a message is either returned or still waits.
     ///
     /// # Errors
     ///
-    /// The connection was lost, or the peer broke the protocol or hit a limit. Messages that came before
-    /// that are given out first. Later calls return the same error.
+    /// The connection was lost, or the peer broke the protocol or hit a limit. Messages that came
+    /// before that are given out first. Later calls return the same error.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
         poll_fn(|cx| self.shared.poll_recv(cx.waker())).await
     }
 
-    /// Queues a message. Waits while more than [`high_water`](crate::Config::high_water) bytes are queued, in
-    /// the order in which tasks began to wait.
+    /// Queues a message. Waits while more than [`high_water`](crate::Config::high_water) bytes are
+    /// queued, in the order in which tasks began to wait.
     ///
     /// Messages that are sent in one go leave in one write; nothing needs to be flushed.
     ///
@@ -67,8 +67,8 @@ impl WebSocket {
         self.sender.try_send(message)
     }
 
-    /// A handle for sending that can be cloned and given to other tasks. It does not keep the connection
-    /// open.
+    /// A handle for sending that can be cloned and given to other tasks. It does not keep the
+    /// connection open.
     #[must_use]
     pub fn sender(&self) -> Sender {
         self.sender.clone()
@@ -83,16 +83,16 @@ impl WebSocket {
         self.sender.ping().await
     }
 
-    /// Closes the connection with a code and a reason, behind everything queued, and waits for the outcome.
-    /// It ends within [`close_timeout`](crate::Config::close_timeout), whatever the peer does.
-    /// Messages that still arrive are thrown away.
+    /// Closes the connection with a code and a reason, behind everything queued, and waits for the
+    /// outcome. It ends within [`close_timeout`](crate::Config::close_timeout), whatever the
+    /// peer does. Messages that still arrive are thrown away.
     ///
     /// Dropped in the middle, it has closed all the same.
     ///
     /// # Errors
     ///
-    /// When the code must not be sent (RFC 6455 section 7.4) or the reason is above 123 bytes; nothing has
-    /// happened then.
+    /// When the code must not be sent (RFC 6455 section 7.4) or the reason is above 123 bytes;
+    /// nothing has happened then.
     pub async fn close(
         &mut self,
         code: impl Into<CloseCode>,
@@ -104,9 +104,9 @@ impl WebSocket {
         Ok(self.closed().await)
     }
 
-    /// Waits for the end of the connection and tells how it came: who closed, both codes, whether anything
-    /// queued was lost. Messages that wait to be received are kept, and hold up the end until the close
-    /// timeout when nobody takes them.
+    /// Waits for the end of the connection and tells how it came: who closed, both codes, whether
+    /// anything queued was lost. Messages that wait to be received are kept, and hold up the
+    /// end until the close timeout when nobody takes them.
     pub async fn closed(&mut self) -> Closed {
         poll_fn(|cx| self.shared.poll_closed(cx.waker(), true)).await
     }
@@ -148,12 +148,14 @@ impl WebSocket {
         self.sender.buffered_amount()
     }
 
-    /// Waits until so little is queued that [`send`](Self::send) would not wait, or the connection ends.
+    /// Waits until so little is queued that [`send`](Self::send) would not wait, or the connection
+    /// ends.
     pub async fn drained(&self) {
         self.sender.drained().await;
     }
 
-    /// The round-trip time of the last Ping that was answered; the keepalive measures one every 25 s.
+    /// The round-trip time of the last Ping that was answered; the keepalive measures one every 25
+    /// s.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         self.shared.lock().core.latency()
@@ -198,7 +200,8 @@ impl Sender {
     /// # Errors
     ///
     /// [`TrySendError::Full`] while [`hard_limit`](crate::Config::hard_limit) bytes are queued,
-    /// [`TrySendError::Closed`] when the connection is closing or closed; both give the message back.
+    /// [`TrySendError::Closed`] when the connection is closing or closed; both give the message
+    /// back.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError<Message>> {
         self.shared.try_send(message.into())
     }
@@ -226,8 +229,8 @@ impl Sender {
         poll_fn(|cx| self.shared.poll_pong(id, cx.waker())).await
     }
 
-    /// Begins to close the connection with a code and a reason, behind everything queued, and returns at
-    /// once. What still arrives can be received.
+    /// Begins to close the connection with a code and a reason, behind everything queued, and
+    /// returns at once. What still arrives can be received.
     ///
     /// # Errors
     ///

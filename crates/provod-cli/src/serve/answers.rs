@@ -30,8 +30,8 @@ pub(super) fn decide(request: &Request, counters: &Counters) -> Result<Accept<En
     Ok(Accept::new(Entry { room: name, echo: true }))
 }
 
-/// The room of a path: percent-decoded once, so that `/a%2Fb` and `/a/b` are the same room and `/a%252Fb` is
-/// another.
+/// The room of a path: percent-decoded once, so that `/a%2Fb` and `/a/b` are the same room and
+/// `/a%252Fb` is another.
 fn room_name(path: &str) -> Result<String, &'static str> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let name = percent_decode_str(path)

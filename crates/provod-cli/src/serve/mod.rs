@@ -16,12 +16,12 @@ use rooms::{Entry, Rooms};
 /// Run a realtime server in which every URL path is a room
 ///
 /// What a client sends to ws://HOST/ROOM reaches everybody in /ROOM, the sender included (unless it
-/// connects to /ROOM?echo=0): text as text, binary as binary, in the order in which the server took it. A
-/// browser that opens http://HOST/ROOM gets a page to chat in that room. /_provod/health says whether the
-/// server runs, /_provod/counters what it has done.
+/// connects to /ROOM?echo=0): text as text, binary as binary, in the order in which the server took
+/// it. A browser that opens http://HOST/ROOM gets a page to chat in that room. /_provod/health says
+/// whether the server runs, /_provod/counters what it has done.
 ///
-/// Pages of the same host may connect, --allow-origin adds others. Ends on Ctrl-C, at once, and on SIGTERM,
-/// over --drain: connections are closed with 1001.
+/// Pages of the same host may connect, --allow-origin adds others. Ends on Ctrl-C, at once, and on
+/// SIGTERM, over --drain: connections are closed with 1001.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Where to listen: HOST:PORT, PORT, or unix:PATH
@@ -35,8 +35,8 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Box<dyn std::error::Error>> {
         self.options.start_log();
-        // A page elsewhere may let its own name resolve to a loopback address, so on one the name must be
-        // a loopback name too.
+        // A page elsewhere may let its own name resolve to a loopback address, so on one the name
+        // must be a loopback name too.
         let mut addresses = self.address.to_socket_addrs().into_iter().flatten().peekable();
         let loopback = addresses.peek().is_some() && addresses.all(|a| a.ip().is_loopback());
         let policy = OriginPolicy::same_host().on_loopback(loopback);

@@ -79,8 +79,9 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Says something to all in the room, and waits until those who read it have nearly caught up, so that a
-    /// burst reaches its sender's TCP window instead of filling the queues of healthy members.
+    /// Says something to all in the room, and waits until those who read it have nearly caught up,
+    /// so that a burst reaches its sender's TCP window instead of filling the queues of healthy
+    /// members.
     pub(super) async fn say(&self, message: Message) {
         let behind = self.publish(message);
         if behind.is_empty() {
@@ -94,8 +95,8 @@ impl Member {
         }
     }
 
-    /// Queues the message for everybody under the room's lock, so that all hear the same order; returns
-    /// who is behind.
+    /// Queues the message for everybody under the room's lock, so that all hear the same order;
+    /// returns who is behind.
     fn publish(&self, message: Message) -> Vec<(Sender, Arc<AtomicBool>)> {
         let prepared = Prepared::new(message, Level::default(), &self.rooms.pool);
         let mut behind = Vec::new();
@@ -118,7 +119,8 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // The map is locked first, as in `join`, so that nobody enters a room that is being removed.
+        // The map is locked first, as in `join`, so that nobody enters a room that is being
+        // removed.
         let mut rooms = lock(&self.rooms.rooms);
         let mut inner = lock(&self.room.inner);
         inner.members.retain(|seat| seat.id != self.id);

@@ -127,7 +127,8 @@ async fn a_slow_member_is_closed_with_1013_and_the_others_hear_all() {
         assert!(fast.message().await.payload == [n; 100_000]);
     }
     assert!(server.counter("messages_dropped").await > 0);
-    // The slow one gets what was queued for it, whole and in order, and then hears why there is no more.
+    // The slow one gets what was queued for it, whole and in order, and then hears why there is no
+    // more.
     let mut heard = 0;
     loop {
         let frame = slow.frame().await.expect("the Close comes first");

@@ -51,8 +51,8 @@ impl Default for Level {
 
 /// Compresses the messages of one direction of one connection (RFC 7692 section 7.2.1).
 ///
-/// With context takeover it owns its state (380 KB at 15 window bits, 251 KB at 9) from the first message
-/// on; without, it borrows one from the pool for each message.
+/// With context takeover it owns its state (380 KB at 15 window bits, 251 KB at 9) from the first
+/// message on; without, it borrows one from the pool for each message.
 #[derive(Debug)]
 pub struct Compressor {
     key: Key,
@@ -108,8 +108,8 @@ impl Compressor {
         }
     }
 
-    /// Gives out what the compressor has kept of the pieces so far, so that the peer can inflate all of
-    /// them; costs five bytes or so.
+    /// Gives out what the compressor has kept of the pieces so far, so that the peer can inflate
+    /// all of them; costs five bytes or so.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         if let Some(stream) = self.stream.as_mut().filter(|_| self.begun) {
             run(stream, &[], FlushCompress::Sync, out);

@@ -16,7 +16,8 @@ fn expects() -> impl Iterator<Item = Expect> {
     })
 }
 
-/// What a fresh reader makes of `bytes`, given in pieces of `size`: how many it took, and what came out.
+/// What a fresh reader makes of `bytes`, given in pieces of `size`: how many it took, and what came
+/// out.
 fn read(
     bytes: &[u8],
     size: usize,
@@ -68,7 +69,8 @@ fn rfc6455_5_2_every_header_comes_back_in_as_many_bytes_as_it_needs() {
     }
 }
 
-/// The rules of RFC 6455 section 5.2 and RFC 7692 section 6.1 for the first two bytes, said another way.
+/// The rules of RFC 6455 section 5.2 and RFC 7692 section 6.1 for the first two bytes, said another
+/// way.
 fn two_bytes_are_legal(first: u8, second: u8, expect: Expect) -> bool {
     let (fin, rsv1, rsv23) = (first & 0x80 != 0, first & 0x40 != 0, first & 0x30 != 0);
     let (masked, len) = (second & 0x80 != 0, second & 0x7F);

@@ -151,7 +151,8 @@ impl Frame {
                 "bomb" => {
                     let zeros = vec![0; number(value) as usize];
                     self.payload.extend(miniz_oxide::deflate::compress_to_vec(&zeros, 6));
-                    // The header of an empty stored block, behind BFINAL (RFC 7692 section 7.2.3.4).
+                    // The header of an empty stored block, behind BFINAL (RFC 7692 section
+                    // 7.2.3.4).
                     self.payload.push(0);
                 }
                 _ => panic!("{word}"),

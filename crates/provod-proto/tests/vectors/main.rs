@@ -1,6 +1,6 @@
-//! The vectors of `testdata/*.toml`, each answered by the core fed in every way that bytes can arrive:
-//! whole, one by one, cut in three at every pair of offsets, and read straight into the message's buffer.
-//! The notation of a vector is explained in `testdata/README.md`.
+//! The vectors of `testdata/*.toml`, each answered by the core fed in every way that bytes can
+//! arrive: whole, one by one, cut in three at every pair of offsets, and read straight into the
+//! message's buffer. The notation of a vector is explained in `testdata/README.md`.
 
 mod format;
 mod runner;
@@ -13,7 +13,8 @@ fn load(name: &str) -> File {
     toml::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// Runs one file in both roles; gives the number of vectors so that a test can say how many it expects.
+/// Runs one file in both roles; gives the number of vectors so that a test can say how many it
+/// expects.
 fn run(name: &str) -> usize {
     let file = load(name);
     for vector in &file.vector {
@@ -44,7 +45,8 @@ fn deflate() {
     assert!(run("deflate.toml") >= 30);
 }
 
-/// The variants are read from the source: the enum cannot be listed, and a new one must not be forgotten.
+/// The variants are read from the source: the enum cannot be listed, and a new one must not be
+/// forgotten.
 #[test]
 fn every_violation_and_limit_has_a_vector_in_each_role_that_can_see_it() {
     let source = include_str!("../../src/error.rs");

@@ -1,5 +1,5 @@
-//! Any bytes as frames, both roles: the same events, error and answers however they arrive; memory within
-//! the limits.
+//! Any bytes as frames, both roles: the same events, error and answers however they arrive; memory
+//! within the limits.
 
 use std::sync::Arc;
 
@@ -61,7 +61,8 @@ fn connection(flags: u8, streamed: bool) -> (Connection, Limits) {
     (connection, limits)
 }
 
-/// Feeds `input` in pieces as long as `size` says, of what is left; it is also told how much was fed.
+/// Feeds `input` in pieces as long as `size` says, of what is left; it is also told how much was
+/// fed.
 fn feed(
     flags: u8,
     input: &[u8],

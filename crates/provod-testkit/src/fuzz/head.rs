@@ -1,5 +1,5 @@
-//! Heads of requests and responses: however they are cut, the same comes out; what a server answers can be
-//! read back.
+//! Heads of requests and responses: however they are cut, the same comes out; what a server answers
+//! can be read back.
 
 use provod_proto::handshake::{
     Accept, ClientRequest, DeflateConfig, Head, HeadError, HeadLimits, HeadReader, OriginPolicy,

@@ -20,9 +20,9 @@ enum Outcome {
     Cut,
 }
 
-/// The first byte: context takeover. The second: how each message is cut. The rest: messages, each a length
-/// in two bytes and as many bytes of it as there are; a length with the top bit set means that the bytes
-/// are compressed first, so that valid streams are common.
+/// The first byte: context takeover. The second: how each message is cut. The rest: messages, each
+/// a length in two bytes and as many bytes of it as there are; a length with the top bit set means
+/// that the bytes are compressed first, so that valid streams are common.
 pub fn run(data: &[u8]) {
     let [flags, seed, rest @ ..] = data else { return };
     let takeover = flags & 1 != 0;
@@ -54,11 +54,12 @@ pub fn run(data: &[u8]) {
             (Outcome::TooLong | Outcome::Bad, Outcome::TooLong | Outcome::Bad | Outcome::Cut) => {
                 return;
             }
-            // With context takeover a cut, or a fault, inside the code lengths of a block may show in the
-            // next message.
+            // With context takeover a cut, or a fault, inside the code lengths of a block may show
+            // in the next message.
             (Outcome::Whole(_), Outcome::Cut | Outcome::Bad) if takeover => return,
-            // zlib refuses some codes that the reference reads: incomplete sets of code lengths, more
-            // symbols than the alphabet has, no end of block. Never the other way round.
+            // zlib refuses some codes that the reference reads: incomplete sets of code lengths,
+            // more symbols than the alphabet has, no end of block. Never the other way
+            // round.
             (Outcome::Bad, Outcome::Whole(_)) if !valid => return,
             _ => panic!("{got:?}, {want:?} expected"),
         }
@@ -151,8 +152,8 @@ impl Reference {
             }
         }
         if !fresh {
-            // The bytes that the sender took away, and a last empty block: only behind a whole message do
-            // they end the stream and add nothing.
+            // The bytes that the sender took away, and a last empty block: only behind a whole
+            // message do they end the stream and add nothing.
             let tail = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
             let (status, read, wrote) = decompress(&mut decoder, &tail, &mut out, place, flags);
             if (status, read, wrote) != (TINFLStatus::Done, tail.len(), 0) {

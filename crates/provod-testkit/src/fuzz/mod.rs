@@ -1,5 +1,6 @@
-//! The bodies of the fuzz targets in `fuzz/`: plain functions of bytes that panic when a property does not
-//! hold. They compile in normal builds, and `cargo test` replays the committed corpora through them.
+//! The bodies of the fuzz targets in `fuzz/`: plain functions of bytes that panic when a property
+//! does not hold. They compile in normal builds, and `cargo test` replays the committed corpora
+//! through them.
 
 use std::io::IoSlice;
 

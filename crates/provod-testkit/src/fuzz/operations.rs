@@ -93,7 +93,8 @@ impl Script<'_> {
 
     fn len(&mut self) -> usize {
         let b = usize::from(self.byte());
-        // Small, around the borders of the length encodings, and rarely above 64 KiB, which costs time.
+        // Small, around the borders of the length encodings, and rarely above 64 KiB, which costs
+        // time.
         match b {
             0..=127 => b,
             128..=199 => 100 + (b - 128),

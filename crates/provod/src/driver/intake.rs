@@ -10,8 +10,8 @@ use super::inbox::Ended;
 use super::state::State;
 use crate::error::Kind;
 
-/// Located payloads below this are copied out of the worker's buffer. Longer ones are split off it and so
-/// pin all of it: half of a buffer at most is pinned beside what the inbox counts.
+/// Located payloads below this are copied out of the worker's buffer. Longer ones are split off it
+/// and so pin all of it: half of a buffer at most is pinned beside what the inbox counts.
 const COPY_BELOW: usize = super::READ_BUFFER / 2;
 
 impl State {
@@ -23,8 +23,8 @@ impl State {
         self.discard || self.inbox.cost() <= self.read_ahead / 2
     }
 
-    /// Whether the driver may read. Once the inbox has been full, not before half of it was taken: small
-    /// reads, each for a message that was taken, would cost more than they bring.
+    /// Whether the driver may read. Once the inbox has been full, not before half of it was taken:
+    /// small reads, each for a message that was taken, would cost more than they bring.
     pub(crate) fn may_read(&mut self) -> bool {
         if self.paused && self.is_inbox_half_empty() {
             self.paused = false;
@@ -123,8 +123,8 @@ impl State {
         }
     }
 
-    /// A Pong answers its Ping and, since a peer may answer the newest alone, those before it (RFC 6455
-    /// section 5.5.3). `rtt` is exact; without it the time in our own queue counts too.
+    /// A Pong answers its Ping and, since a peer may answer the newest alone, those before it (RFC
+    /// 6455 section 5.5.3). `rtt` is exact; without it the time in our own queue counts too.
     pub(super) fn pong(&mut self, payload: &[u8], rtt: Option<Duration>, now: Timestamp) {
         let Ok(id) = payload.try_into().map(u64::from_be_bytes) else { return };
         if !self.pings.iter().any(|p| p.id == id) {

@@ -1,10 +1,10 @@
 //! The driver: moves bytes between a transport and the core, and messages between the core and the
 //! application.
 //!
-//! A connection is one task. A turn of it reads, lets the handler run, and writes: so all that a handler
-//! sends while one batch of input is handled leaves in one write, and a Pong or a Close needs no handler. The
-//! [`WebSocket`](crate::WebSocket) and [`Sender`](crate::Sender) are handles to the state that both share,
-//! wherever they live.
+//! A connection is one task. A turn of it reads, lets the handler run, and writes: so all that a
+//! handler sends while one batch of input is handled leaves in one write, and a Pong or a Close
+//! needs no handler. The [`WebSocket`](crate::WebSocket) and [`Sender`](crate::Sender) are handles
+//! to the state that both share, wherever they live.
 
 mod inbox;
 mod intake;
@@ -135,8 +135,8 @@ impl<T: Transport> Driver<T> {
         })
     }
 
-    /// Writes what there is, as far as the transport takes it; returns whether there is more to write at
-    /// once.
+    /// Writes what there is, as far as the transport takes it; returns whether there is more to
+    /// write at once.
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(io) = &mut self.io else { return false };
         let now = self.shared.now();
@@ -203,7 +203,8 @@ impl<T: Transport> Driver<T> {
             Ok(Poll::Ready(result)) => Ok(result),
             Err(panic) => Err(panic),
         };
-        // What the handler owned, the WebSocket perhaps, is dropped before the outcome is looked at.
+        // What the handler owned, the WebSocket perhaps, is dropped before the outcome is looked
+        // at.
         self.drop_handler();
         let now = self.shared.now();
         let mut state = self.shared.lock();
@@ -229,7 +230,8 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Drops the handler with all it owns. The state must not be locked: a WebSocket among that locks it.
+    /// Drops the handler with all it owns. The state must not be locked: a WebSocket among that
+    /// locks it.
     fn drop_handler(&mut self) {
         let handler = self.handler.take();
         if catch_unwind(AssertUnwindSafe(|| drop(handler))).is_err() {
@@ -247,7 +249,8 @@ impl<T: Transport> Driver<T> {
             return false;
         };
         let (at, _) = next;
-        // An alarm that rings too early costs one turn; setting it anew with each message costs more.
+        // An alarm that rings too early costs one turn; setting it anew with each message costs
+        // more.
         let set = match &mut self.timer {
             Some((set, _)) if *set <= at => false,
             Some((set, sleep)) => {

@@ -210,8 +210,8 @@ impl Shared {
         });
     }
 
-    /// The outcome, once there is one. Whoever reads messages and now `asks` for the end alone needs nothing
-    /// more, so a Close that is held may leave.
+    /// The outcome, once there is one. Whoever reads messages and now `asks` for the end alone
+    /// needs nothing more, so a Close that is held may leave.
     pub(crate) fn poll_closed(&self, waker: &Waker, asks: bool) -> Poll<Closed> {
         let mut state = self.lock();
         if let Some(closed) = state.core.closed() {

@@ -112,7 +112,8 @@ impl State {
         self.unsent = false;
     }
 
-    /// The waker to call after the lock is given back, if the driver would not see the change itself.
+    /// The waker to call after the lock is given back, if the driver would not see the change
+    /// itself.
     pub(super) fn tell_driver(&mut self) -> Option<Waker> {
         self.dirty = true;
         self.driver_elsewhere()

@@ -12,8 +12,8 @@ use super::{Core, Phase};
 /// How long to wait when the system has no descriptors or memory for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes connections until the server drains. `_listening` is given back after the listener is closed, so that
-/// the address is free when a drain ends.
+/// Takes connections until the server drains. `_listening` is given back after the listener is
+/// closed, so that the address is free when a drain ends.
 pub(super) async fn accept<S: Send + 'static>(
     core: Arc<Core<S>>,
     _listening: Listening,

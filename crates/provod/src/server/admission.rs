@@ -1,4 +1,5 @@
-//! Who may connect: a limit on connections, one on unfinished handshakes, and the list of what is open.
+//! Who may connect: a limit on connections, one on unfinished handshakes, and the list of what is
+//! open.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +30,8 @@ struct Inner {
     listening: usize,
     /// Unfinished handshakes, the oldest first.
     handshakes: BTreeMap<u64, Arc<Place>>,
-    /// Those that are, or are about to be, answered and only wait for the peer to hang up, the oldest first.
+    /// Those that are, or are about to be, answered and only wait for the peer to hang up, the
+    /// oldest first.
     lingering: BTreeMap<u64, Arc<Place>>,
     open: HashMap<u64, Weak<Shared>>,
 }
@@ -58,8 +60,8 @@ impl Admission {
     }
 
     /// A place for a new connection; `None` when the server is full. Where too many handshakes are
-    /// unfinished, the oldest of them must go, and where all places are taken, one that is answered and
-    /// does not hang up: silent sockets cannot lock others out.
+    /// unfinished, the oldest of them must go, and where all places are taken, one that is answered
+    /// and does not hang up: silent sockets cannot lock others out.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Ticket> {
         let mut inner = self.lock();
         let full = inner.admitted >= self.max;
@@ -111,8 +113,8 @@ impl Admission {
         Listening(self.clone())
     }
 
-    /// Waits until nobody accepts and nobody is connected but peers that have their answer and do not hang
-    /// up.
+    /// Waits until nobody accepts and nobody is connected but peers that have their answer and do
+    /// not hang up.
     pub(super) async fn empty(&self) {
         loop {
             let mut rung = std::pin::pin!(self.empty.notified());
@@ -168,8 +170,8 @@ impl Ticket {
         inner.lingering.remove(&self.id);
     }
 
-    /// The peer has its answer. From now on its place may be given to another connection; completes when it
-    /// was.
+    /// The peer has its answer. From now on its place may be given to another connection; completes
+    /// when it was.
     pub(super) async fn linger(&self) {
         if self.turned_away {
             return std::future::pending().await;

@@ -98,8 +98,8 @@ impl Bound {
 
 fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restarted server must not wait for its old connections to be forgotten. On Windows the option
-    // would let two servers share the port.
+    // A restarted server must not wait for its old connections to be forgotten. On Windows the
+    // option would let two servers share the port.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

@@ -29,7 +29,8 @@ pub use run::{Drain, Running};
 
 use admission::Admission;
 
-/// Listens on `address` and runs `handler` for each WebSocket, with all defaults, until the process ends.
+/// Listens on `address` and runs `handler` for each WebSocket, with all defaults, until the process
+/// ends.
 ///
 /// `address` is `host:port`, or `unix:` and a path. See [`Server`] for everything that can be set.
 ///
@@ -45,8 +46,8 @@ use admission::Admission;
 /// # }
 /// ```
 ///
-/// A handler that returns `Ok` closes with 1000, one that fails or panics with 1011. Dropping the future stops
-/// the server.
+/// A handler that returns `Ok` closes with 1000, one that fails or panics with 1011. Dropping the
+/// future stops the server.
 ///
 /// # Errors
 ///
@@ -118,7 +119,8 @@ impl Server {
 }
 
 impl<S: Send + 'static> Server<S> {
-    /// Adds an address to listen on: `host:port`, where port 0 lets the system choose, or `unix:` and a path.
+    /// Adds an address to listen on: `host:port`, where port 0 lets the system choose, or `unix:`
+    /// and a path.
     #[must_use]
     pub fn listen(mut self, address: impl ToString) -> Self {
         self.addresses.push(address.to_string());
@@ -132,15 +134,16 @@ impl<S: Send + 'static> Server<S> {
         self
     }
 
-    /// Sets which pages may connect. Default: those of the same host and port as the request's `Host`;
-    /// programs, which send no `Origin`, always may.
+    /// Sets which pages may connect. Default: those of the same host and port as the request's
+    /// `Host`; programs, which send no `Origin`, always may.
     #[must_use]
     pub fn origin(mut self, policy: OriginPolicy) -> Self {
         self.settings.origin = policy;
         self
     }
 
-    /// Sets the subprotocols that the server speaks. The first of the client's that is among them is agreed.
+    /// Sets the subprotocols that the server speaks. The first of the client's that is among them
+    /// is agreed.
     #[must_use]
     pub fn subprotocols<I: IntoIterator<Item: Into<String>>>(mut self, names: I) -> Self {
         self.settings.subprotocols = names.into_iter().map(Into::into).collect();
@@ -149,8 +152,8 @@ impl<S: Send + 'static> Server<S> {
 
     /// Agrees to permessage-deflate (RFC 7692) with clients that offer it. Default: off.
     ///
-    /// Context takeover compresses better, and costs each connection that uses it some 380 KB to compress and
-    /// 80 KB to inflate; without it, workers share a few of these.
+    /// Context takeover compresses better, and costs each connection that uses it some 380 KB to
+    /// compress and 80 KB to inflate; without it, workers share a few of these.
     #[must_use]
     pub fn compression(mut self, deflate: DeflateConfig) -> Self {
         self.settings.deflate = Some(deflate);
@@ -171,36 +174,38 @@ impl<S: Send + 'static> Server<S> {
         self
     }
 
-    /// Sets how many connections may be open; more are answered 503. A quarter of them may be unfinished
-    /// handshakes: beyond that the oldest is dropped. Default: the process's descriptor limit minus 64 and what the
-    /// workers need, or half of it where that is more.
+    /// Sets how many connections may be open; more are answered 503. A quarter of them may be
+    /// unfinished handshakes: beyond that the oldest is dropped. Default: the process's
+    /// descriptor limit minus 64 and what the workers need, or half of it where that is more.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = Some(max);
         self
     }
 
-    /// Starts `n` threads with a runtime each and runs the connections there. Default, or 0: on the runtime that
-    /// starts the server.
+    /// Starts `n` threads with a runtime each and runs the connections there. Default, or 0: on the
+    /// runtime that starts the server.
     #[must_use]
     pub fn workers(mut self, n: usize) -> Self {
         self.workers = n;
         self
     }
 
-    /// Answers GET on this path with 200, on the same port, before the request is checked any further. A
-    /// server that drains accepts nothing, which a load balancer takes for unhealthy.
+    /// Answers GET on this path with 200, on the same port, before the request is checked any
+    /// further. A server that drains accepts nothing, which a load balancer takes for
+    /// unhealthy.
     #[must_use]
     pub fn health(mut self, path: impl Into<String>) -> Self {
         self.settings.health = Some(path.into());
         self
     }
 
-    /// Decides on each request, with its full head: `Ok` opens a WebSocket and hands a value to the handler,
-    /// `Err` gives any answer of HTTP. Requests of plain HTTP come here too, see
+    /// Decides on each request, with its full head: `Ok` opens a WebSocket and hands a value to the
+    /// handler, `Err` gives any answer of HTTP. Requests of plain HTTP come here too, see
     /// [`Request::is_upgrade`]; for them `Ok` is answered 426.
     ///
-    /// Requests that break the rules, or come from a page that may not connect, are answered before.
+    /// Requests that break the rules, or come from a page that may not connect, are answered
+    /// before.
     ///
     /// ```no_run
     /// use provod::{Accept, Response, Server};
@@ -246,7 +251,8 @@ impl<S: Send + 'static> Server<S> {
         self.counters.clone()
     }
 
-    /// Runs `handler` for each WebSocket until the process ends. Dropping the future stops the server.
+    /// Runs `handler` for each WebSocket until the process ends. Dropping the future stops the
+    /// server.
     ///
     /// # Errors
     ///
@@ -293,7 +299,8 @@ impl<S: Send + 'static> Server<S> {
         let core = Arc::new(Core {
             settings: self.settings,
             on_request: self.on_request,
-            // Boxed before it is called, so that a panic of `handler` itself is caught like any other.
+            // Boxed before it is called, so that a panic of `handler` itself is caught like any
+            // other.
             handler: {
                 let handler = Arc::new(handler);
                 Box::new(move |ws, state| {

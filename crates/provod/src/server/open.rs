@@ -108,7 +108,8 @@ async fn handshake<S: Send + 'static, T: Transport>(
         Err(_) => {
             core.counters.refused("timeout");
             if reader.is_empty() {
-                // Browsers open connections ahead of need; nothing was asked, so nothing is answered.
+                // Browsers open connections ahead of need; nothing was asked, so nothing is
+                // answered.
                 return Outcome::Gone;
             }
             return Outcome::Answer(Response::text(408, "the request head took too long"));
@@ -237,8 +238,8 @@ impl<S> Core<S> {
         })
     }
 
-    /// What can be said about plain HTTP without the application: the health answer, and that this server
-    /// reads no bodies.
+    /// What can be said about plain HTTP without the application: the health answer, and that this
+    /// server reads no bodies.
     fn plain(&self, request: &Request) -> Result<Option<Response>, Refusal> {
         let read_only = matches!(request.method(), "GET" | "HEAD");
         if read_only && self.settings.health.as_deref() == Some(request.path()) {
@@ -273,7 +274,8 @@ fn unavailable(line: &str) -> Response {
     response.header("Retry-After", b"5").unwrap_or_else(|_| Response::new(503))
 }
 
-/// Reads until the head is whole; `None` when the stream ends first. Returns also what came behind it.
+/// Reads until the head is whole; `None` when the stream ends first. Returns also what came behind
+/// it.
 async fn read_head<T: Transport>(
     io: &mut T,
     reader: &mut RequestReader,
@@ -318,9 +320,9 @@ async fn write_all<T: Transport>(io: &mut T, mut bytes: &[u8]) -> io::Result<()>
     Ok(())
 }
 
-/// Writes an answer, ends our half, and reads until the peer ends its own: a connection closed with input
-/// unread is reset, and the peer may never see the answer. A peer that does not hang up makes room for others
-/// when the server is full.
+/// Writes an answer, ends our half, and reads until the peer ends its own: a connection closed with
+/// input unread is reset, and the peer may never see the answer. A peer that does not hang up makes
+/// room for others when the server is full.
 async fn answer<T: Transport>(mut io: T, response: &Response, linger: Duration, ticket: &Ticket) {
     let mut out = Vec::new();
     response.write(&mut out);

@@ -22,14 +22,15 @@ use crate::error::{Error, Kind};
 /// The longest pause between two closes of a drain.
 const MOST_BETWEEN: Duration = Duration::from_millis(10);
 
-/// How a server ends: it stops accepting, closes all connections, and gives up those that do not end.
+/// How a server ends: it stops accepting, closes all connections, and gives up those that do not
+/// end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drain {
     /// What the connections are closed with. Default: 1001, Going Away.
     pub code: CloseCode,
-    /// The closes are spread over at most this time, so that clients do not come back all at once; few
-    /// connections take less, 10 ms each. Default: 0.
+    /// The closes are spread over at most this time, so that clients do not come back all at once;
+    /// few connections take less, 10 ms each. Default: 0.
     pub spread: Duration,
     /// What is left after this time is dropped. Default: 10 s.
     pub deadline: Duration,
@@ -125,7 +126,8 @@ pub(super) async fn start<S: Send + 'static>(
 }
 
 impl Running {
-    /// Where it listens, in the order in which the addresses were added; a port 0 is now the real one.
+    /// Where it listens, in the order in which the addresses were added; a port 0 is now the real
+    /// one.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
@@ -137,16 +139,16 @@ impl Running {
         self.counters.read()
     }
 
-    /// Waits for ever, or rather until [`drain`](Self::drain) was called on another task's behalf; a server does
-    /// not end by itself.
+    /// Waits for ever, or rather until [`drain`](Self::drain) was called on another task's behalf;
+    /// a server does not end by itself.
     pub async fn wait(&self) {
         let mut phase = self.phase.subscribe();
         // The sender lives in `self`, so this ends with `Stopped` and nothing else.
         let _ = phase.wait_for(|p| *p == Phase::Stopped).await;
     }
 
-    /// Stops accepting, closes all connections and waits until they have ended, or drops them at the
-    /// deadline. Returns how many had to be dropped.
+    /// Stops accepting, closes all connections and waits until they have ended, or drops them at
+    /// the deadline. Returns how many had to be dropped.
     pub async fn drain(&self, drain: Drain) -> usize {
         let begun = Instant::now();
         let deadline = begun + drain.deadline;

@@ -1,4 +1,5 @@
-//! The closing handshake (RFC 6455 section 7): who closes, with what code, and what is not lost on the way.
+//! The closing handshake (RFC 6455 section 7): who closes, with what code, and what is not lost on
+//! the way.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

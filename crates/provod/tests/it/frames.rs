@@ -1,5 +1,5 @@
-//! Frames as a hostile peer sends them (RFC 6455 section 5, RFC 7692): the right close code, good messages in
-//! front delivered, the end of the connection by the server.
+//! Frames as a hostile peer sends them (RFC 6455 section 5, RFC 7692): the right close code, good
+//! messages in front delivered, the end of the connection by the server.
 
 use provod::proto::deflate::{Compressor, Inflater, Level, Pool};
 use provod::proto::raw::{RawFrame, RawLength};
@@ -23,15 +23,15 @@ fn agreeing() -> Server {
     Server::new().compression(DeflateConfig::default())
 }
 
-/// Sends good messages, the bad bytes, and a lot behind them: the messages are echoed first, then the Close
-/// comes, then an orderly end.
+/// Sends good messages, the bad bytes, and a lot behind them: the messages are echoed first, then
+/// the Close comes, then an orderly end.
 async fn fails_with(server: Server, lines: &[&str], bad: &[u8], code: u16, what: &str) {
     let (running, address) = start(server).await;
     let (mut peer, _) = Peer::open_with(address, "/", lines).await;
     let mut bytes = [text("one"), binary(b"two")].concat();
     bytes.extend_from_slice(bad);
-    // More than the socket buffers of both ends hold would be reset, and the Close with it, by a server
-    // that closed without reading.
+    // More than the socket buffers of both ends hold would be reset, and the Close with it, by a
+    // server that closed without reading.
     bytes.extend(vec![0xAA; 300_000]);
     peer.send(&bytes).await;
     peer.expect_text("one").await;
@@ -154,8 +154,8 @@ async fn rfc6455_5_5_1_a_close_with_the_longest_reason_is_taken() {
 #[tokio::test]
 async fn autobahn_6_4_bad_utf8_fails_before_the_frame_or_message_ends() {
     let (_running, address) = start(Server::new()).await;
-    // A frame of which 100 bytes have come, and one of a megabyte, whose rest goes into the message's own
-    // buffer.
+    // A frame of which 100 bytes have come, and one of a megabyte, whose rest goes into the
+    // message's own buffer.
     for (len, good) in [(100_000, 10), (1 << 20, 100_000)] {
         let mut peer = Peer::open(address).await;
         let mask = [0x37, 0xfa, 0x21, 0x3d];
@@ -364,7 +364,8 @@ async fn rfc7692_7_2_3_4_a_stream_that_ends_in_bfinal_is_a_message_and_so_is_the
     let (_running, address) = start(deflating()).await;
     for line in [DEFLATE, DEFLATE_ONCE] {
         let (mut peer, _) = Peer::open_with(address, "/", &[line]).await;
-        // RFC 7692 section 7.2.3.4: "Hello" in a block with BFINAL, and the byte that makes it end right.
+        // RFC 7692 section 7.2.3.4: "Hello" in a block with BFINAL, and the byte that makes it end
+        // right.
         let hello = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
         for _ in 0..3 {
             peer.send(raw(1, hello).rsv1(true).to_bytes()).await;

@@ -7,7 +7,8 @@ use provod::{Accept, DeflateConfig, HeadLimits, OriginPolicy, Response, Server};
 use crate::peer::{Peer, close, ping, request, soon, text, until};
 use crate::servers::{address, echo, hasty, start, start_with};
 
-/// The answer to `bytes`, which must be a refusal: it says why in one line, and the connection ends.
+/// The answer to `bytes`, which must be a refusal: it says why in one line, and the connection
+/// ends.
 async fn refused(server: Server, bytes: impl AsRef<[u8]>) -> crate::peer::Answer {
     let (_running, address) = start(server).await;
     let mut peer = Peer::connect(address).await;

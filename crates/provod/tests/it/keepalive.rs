@@ -136,7 +136,8 @@ async fn a_ping_that_cannot_be_answered_any_more_ends() {
     let sender = ws.sender();
     let waiting = tokio::spawn(async move { sender.ping().await });
     expect_ping(&mut peer).await;
-    // Nobody takes the end of the stream, which holds up the end of the connection, not of the Ping.
+    // Nobody takes the end of the stream, which holds up the end of the connection, not of the
+    // Ping.
     peer.finish().await;
     assert!(soon(waiting).await.unwrap().is_err());
 }
