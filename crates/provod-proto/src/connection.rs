@@ -118,6 +118,8 @@ pub struct Connection {
     received: Option<Option<CloseFrame>>,
     eof: bool,
     half_close: bool,
+    /// Output is lost; so many bytes were queued when it was.
+    output_lost: Option<usize>,
     closed: Option<Box<Closed>>,
     trace: Vec<TracedFrame>,
 }
@@ -164,6 +166,7 @@ impl Connection {
             received: None,
             eof: false,
             half_close: false,
+            output_lost: None,
             closed: None,
             trace: Vec::new(),
             config,
@@ -244,6 +247,24 @@ impl Connection {
         self.turn(Input::Lost, now);
     }
 
+    /// The transport takes no more output, though it may still give input: what is queued is given up
+    /// and nothing can be sent any more. The connection ends with the peer's stream or Close, or
+    /// with the close timeout.
+    pub fn handle_output_lost(&mut self, now: Timestamp) {
+        if self.output_lost.is_some() {
+            return;
+        }
+        self.output_lost = Some(self.outgoing.abandon());
+        self.cause.get_or_insert(Cause::Lost);
+        self.timers.stop(TimerKind::Ping);
+        self.timers.stop(TimerKind::PongDeadline);
+        if self.is_receiving() {
+            self.close_timer(now);
+        } else {
+            self.turn(Input::Lost, now);
+        }
+    }
+
     /// The transport took `n` bytes of what [`poll_transmit`](Self::poll_transmit) gave.
     pub fn handle_transmitted(&mut self, n: usize, now: Timestamp) {
         if n > 0
@@ -275,6 +296,7 @@ impl Connection {
                     self.cause.get_or_insert(Cause::Silent);
                     self.turn(Input::Lost, now);
                 }
+                (TimerKind::Close, _) if self.output_lost.is_some() => self.turn(Input::Lost, now),
                 (TimerKind::Close, _) => self.turn(Input::Timeout, now),
             }
         }
@@ -398,6 +420,9 @@ impl Connection {
     /// Encodes what is due and points `slices` at the bytes to write next, in order; returns how
     /// many slices it used. None: there is nothing to write now.
     pub fn poll_transmit<'a>(&'a mut self, slices: &mut [IoSlice<'a>], now: Timestamp) -> usize {
+        if self.output_lost.is_some() {
+            return 0;
+        }
         let trace = self.config.trace.then_some(self.config.trace_payload);
         let keepalive = &mut self.keepalive;
         let traced = &mut self.trace;
@@ -483,7 +508,7 @@ impl Connection {
     /// Whether there is anything to write.
     #[must_use]
     pub fn has_output(&self) -> bool {
-        !self.outgoing.is_flushed()
+        self.output_lost.is_none() && !self.outgoing.is_flushed()
     }
 
     /// The round-trip time of the last Ping that was answered.
@@ -509,6 +534,7 @@ impl Connection {
 
     fn may_send(&self) -> Result<(), UsageError> {
         match self.state {
+            _ if self.output_lost.is_some() => Err(UsageError::Closing),
             State::Open | State::PeerHeld | State::FailHeld | State::EofHeld => Ok(()),
             _ => Err(UsageError::Closing),
         }

@@ -48,14 +48,18 @@ impl Connection {
                 self.timers = Timers::default();
             }
         }
-        if state == State::Draining && self.eof {
+        if self.output_lost.is_some() && !matches!(state, State::Open | State::Asked | State::Done)
+        {
+            // Nothing can be answered any more.
+            self.turn(Input::Lost, now);
+        } else if state == State::Draining && self.eof {
             self.turn(Input::Eof, now);
         } else if state == State::Flushing && before != State::Flushing {
             self.flushed(now);
         }
     }
 
-    fn close_timer(&mut self, now: Timestamp) {
+    pub(super) fn close_timer(&mut self, now: Timestamp) {
         self.timers.set(TimerKind::Close, now.after(self.config.close_timeout));
     }
 
@@ -90,7 +94,7 @@ impl Connection {
                 cause: self.cause.clone().unwrap_or(Cause::Lost),
                 received: self.received.clone(),
                 sent,
-                unsent,
+                unsent: unsent + self.output_lost.unwrap_or_default(),
             }));
         }
     }

@@ -342,3 +342,28 @@ fn a_violation_is_told_with_its_own_code_even_when_the_application_closes() {
     let sent = drain(&mut s, at(1));
     assert_eq!(sent[2..4], CloseCode::PROTOCOL_ERROR.as_u16().to_be_bytes());
 }
+
+#[test]
+fn what_has_arrived_is_given_out_after_the_output_is_lost() {
+    let mut s = server();
+    s.send(Message::binary(vec![0; 1000])).unwrap();
+    s.handle_output_lost(at(0));
+    assert!(!s.can_send() && !s.has_output());
+    let text = frame(&s, TEXT, b"last words");
+    assert_eq!(messages(feed(&mut s, &text, at(1)).unwrap()), [Message::text("last words")]);
+    assert!(s.closed().is_none());
+    s.handle_eof(at(2));
+    let closed = s.closed().expect("the stream has ended");
+    assert!(s.is_done() && closed.unsent >= 1000);
+}
+
+#[test]
+fn lost_output_ends_with_the_close_timeout_at_the_latest() {
+    let mut s = server();
+    s.handle_output_lost(at(0));
+    let (due, kind) = s.poll_timeout().expect("a timer");
+    assert_eq!((due, kind), (at(5000), crate::TimerKind::Close));
+    s.handle_timeout(due);
+    assert!(s.is_done());
+    assert_eq!(s.closed().map(|c| &c.cause), Some(&Cause::Lost));
+}
