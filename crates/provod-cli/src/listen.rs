@@ -26,7 +26,7 @@ impl Listen {
         run(async {
             let signals = Signals::new();
             let server = self.options.server(Compress::Off, OriginPolicy::any());
-            let running = server.listen(&self.address).start(|ws, ()| echo(ws)).await?;
+            let running = server.listen(&self.address).start(echo).await?;
             for address in running.addresses() {
                 announce(&match address.tcp() {
                     Some(tcp) => format!("provod listen: echoing on ws://{tcp}/"),

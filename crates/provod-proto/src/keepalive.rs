@@ -12,6 +12,9 @@ use crate::timer::{TimerKind, Timers};
 /// Pings whose Pong is awaited for the round-trip time; more push out the oldest.
 const MAX_AWAITED: usize = 16;
 
+/// Pings are never more frequent: an interval of zero would leave time for nothing else.
+const LEAST_INTERVAL: Duration = Duration::from_millis(1);
+
 #[derive(Debug, Default)]
 pub(crate) struct Keepalive {
     awaited: VecDeque<(Bytes, Timestamp)>,
@@ -24,7 +27,7 @@ pub(crate) struct Keepalive {
 
 impl Keepalive {
     pub(crate) fn start(config: &config::Keepalive, timers: &mut Timers, now: Timestamp) {
-        timers.set(TimerKind::Ping, now.after(config.interval));
+        timers.set(TimerKind::Ping, now.after(config.interval.max(LEAST_INTERVAL)));
     }
 
     /// The Ping timer has run out: sets it anew, starts the deadline, gives the Ping's payload.
@@ -34,7 +37,7 @@ impl Keepalive {
         timers: &mut Timers,
         now: Timestamp,
     ) -> Bytes {
-        timers.set(TimerKind::Ping, now.after(config.interval));
+        timers.set(TimerKind::Ping, now.after(config.interval.max(LEAST_INTERVAL)));
         if !self.is_suspended() && !timers.is_set(TimerKind::PongDeadline) {
             timers.set(TimerKind::PongDeadline, now.after(config.timeout));
         }

@@ -11,7 +11,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let server = Server::new().listen(address).origin(OriginPolicy::any());
     let running = server
-        .start(|mut ws: WebSocket, ()| async move {
+        .start(|mut ws: WebSocket| async move {
             while let Some(message) = ws.recv().await? {
                 println!("Получено: {}", String::from_utf8_lossy(message.as_bytes()));
                 ws.send("Ответ от сервера").await?;

@@ -37,13 +37,6 @@ impl Count {
         }
     }
 
-    /// Takes back what was counted too early.
-    pub(crate) fn sub(&self, n: u64) {
-        if n > 0 {
-            self.0.fetch_sub(n, Relaxed);
-        }
-    }
-
     fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -36,8 +36,8 @@ pub use provod_proto as proto;
 pub use provod_proto::deflate::{Level, Pool};
 pub use provod_proto::handshake::{DeflateConfig, HeadLimits, OriginPolicy, Response};
 pub use provod_proto::{
-    Cause, CloseCode, CloseFrame, Closed, Compression, Keepalive, Limits, Message, Prepared,
-    Utf8Bytes,
+    Cause, CloseCode, CloseFrame, Closed, Compress, Compression, Keepalive, Limits, Message,
+    Prepared, Utf8Bytes,
 };
 
 pub use config::Config;

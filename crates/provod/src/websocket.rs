@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use provod_proto::handshake::DeflateParams;
-use provod_proto::{CloseCode, CloseFrame, Closed, Message, Prepared, Utf8Bytes};
+use provod_proto::{CloseCode, CloseFrame, Closed, Compress, Message, Prepared, Utf8Bytes};
 
-use crate::driver::{Shared, Slot};
+use crate::driver::{Place, Queue, Shared};
 use crate::error::{Error, TrySendError};
 
 /// An open WebSocket connection.
@@ -56,6 +57,20 @@ impl WebSocket {
     /// When the connection is closing or closed.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         self.sender.send(message).await
+    }
+
+    /// As [`send`](Self::send), and says whether this message is compressed, where compression was
+    /// agreed: a picture will not shrink, and a secret should not be mixed with what others chose.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_with(
+        &self,
+        message: impl Into<Message>,
+        compress: Compress,
+    ) -> Result<(), Error> {
+        self.sender.send_with(message, compress).await
     }
 
     /// As [`Sender::try_send`].
@@ -108,13 +123,20 @@ impl WebSocket {
     /// anything queued was lost. Messages that wait to be received are kept, and hold up the
     /// end until the close timeout when nobody takes them.
     pub async fn closed(&mut self) -> Closed {
-        poll_fn(|cx| self.shared.poll_closed(cx.waker(), true)).await
+        let mut place = Place::new(&self.shared, Queue::Watchers);
+        poll_fn(|cx| self.shared.poll_closed(&mut place.slot, cx.waker(), true)).await
     }
 
     /// The peer's address: `IP:port`, or `unix`.
     #[must_use]
     pub fn peer(&self) -> &str {
         self.shared.info.peer()
+    }
+
+    /// The peer's address; `None` on a Unix socket.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer().parse().ok()
     }
 
     /// The path of the request, as it was sent: not percent-decoded, without the query.
@@ -190,9 +212,23 @@ impl Sender {
     ///
     /// As [`WebSocket::send`].
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        let mut place = Place { shared: &self.shared, slot: None };
+        self.send_with(message, Compress::Auto).await
+    }
+
+    /// As [`WebSocket::send_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send`].
+    pub async fn send_with(
+        &self,
+        message: impl Into<Message>,
+        compress: Compress,
+    ) -> Result<(), Error> {
+        let mut place = Place::new(&self.shared, Queue::Senders);
         let mut message = Some(message.into());
-        poll_fn(|cx| self.shared.poll_send(&mut message, &mut place.slot, cx.waker())).await
+        let shared = &self.shared;
+        poll_fn(|cx| shared.poll_send(&mut message, compress, &mut place.slot, cx.waker())).await
     }
 
     /// Queues a message without waiting.
@@ -246,12 +282,20 @@ impl Sender {
 
     /// Waits for the end of the connection and tells how it came.
     pub async fn closed(&self) -> Closed {
-        poll_fn(|cx| self.shared.poll_closed(cx.waker(), false)).await
+        let mut place = Place::new(&self.shared, Queue::Watchers);
+        poll_fn(|cx| self.shared.poll_closed(&mut place.slot, cx.waker(), false)).await
+    }
+
+    /// Whether [`send`](Self::send) would wait now.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.shared.is_congested()
     }
 
     /// As [`WebSocket::drained`].
     pub async fn drained(&self) {
-        poll_fn(|cx| self.shared.lock().poll_drained(cx.waker())).await;
+        let mut place = Place::new(&self.shared, Queue::Drained);
+        poll_fn(|cx| self.shared.poll_drained(&mut place.slot, cx.waker())).await;
     }
 
     /// Bytes that are queued and not yet handed to the system.
@@ -264,20 +308,6 @@ impl Sender {
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").field("peer", &self.shared.info.peer()).finish_non_exhaustive()
-    }
-}
-
-/// A place in the queue of those who wait to send, left when the future is dropped.
-struct Place<'a> {
-    shared: &'a Shared,
-    slot: Option<Slot>,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if let Some(slot) = self.slot {
-            self.shared.leave(slot);
-        }
     }
 }
 

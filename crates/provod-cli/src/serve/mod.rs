@@ -52,9 +52,15 @@ impl Serve {
             let server = server.on_request(move |request| {
                 std::future::ready(answers::decide(&request, &counters))
             });
-            let running = server.start(move |ws, entry| talk(ws, entry, rooms.clone())).await?;
+            let running =
+                server.start_with(move |ws, entry| talk(ws, entry, rooms.clone())).await?;
             for address in running.addresses() {
                 announce(&match address.tcp() {
+                    Some(tcp) if tcp.ip().is_unspecified() => format!(
+                        "provod serve: open http://localhost:{}/, from elsewhere with this \
+                         machine's name",
+                        tcp.port()
+                    ),
                     Some(tcp) => format!("provod serve: open http://{tcp}/"),
                     None => format!("provod serve: listening on {address}"),
                 });

@@ -45,8 +45,6 @@ struct Seat {
     slow: Arc<AtomicBool>,
 }
 
-/// While more than this waits for a member, whoever speaks is held back.
-const CONGESTED: usize = 64 << 10;
 /// How long a speaker is held back for a member that does not catch up.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -107,7 +105,7 @@ impl Member {
             if let Err(TrySendError::Full(_)) = seat.sender.try_send_prepared(&prepared) {
                 // A member that reads too slowly must not make the server hold all it missed.
                 let _ = seat.sender.close(CloseCode::TRY_AGAIN_LATER, "you read too slowly");
-            } else if seat.sender.buffered_amount() < CONGESTED {
+            } else if !seat.sender.is_congested() {
                 seat.slow.store(false, Relaxed);
             } else if !seat.slow.load(Relaxed) {
                 behind.push((seat.sender.clone(), seat.slow.clone()));

@@ -14,6 +14,11 @@ use crate::error::Kind;
 /// and so pin all of it: half of a buffer at most is pinned beside what the inbox counts.
 const COPY_BELOW: usize = super::READ_BUFFER / 2;
 
+/// Frames, or their like, that are handled before the handler runs and output is written.
+const FEED_WORK: usize = 256;
+/// Pings that are handled before their Pongs are written: only some 64 Pongs may wait.
+const FEED_PINGS: usize = 32;
+
 impl State {
     pub(crate) fn is_inbox_full(&self) -> bool {
         !self.discard && self.inbox.cost() >= self.read_ahead.max(1)
@@ -36,26 +41,33 @@ impl State {
         !self.paused
     }
 
-    /// Gives `input` to the core until the inbox is full; returns what is left.
+    /// Whether [`feed`](Self::feed) has more to do, even with no input.
+    pub(crate) fn must_feed(&self) -> bool {
+        self.again
+    }
+
+    /// Gives `input` to the core until the inbox is full, or until it is time to write and to let
+    /// the handler run; returns what is left.
     pub(crate) fn feed(&mut self, input: &mut BytesMut, now: Timestamp, own: &Waker) -> BytesMut {
-        self.counters.bytes_in.add(input.len() as u64);
-        let mut at = 0;
-        let mut before = self.inbox.cost();
+        let before = (self.inbox.cost(), input.len());
+        let (mut at, mut split, mut work, mut pings) = (0, 0, 0, 0);
+        self.again = false;
         loop {
-            if self.is_inbox_full() {
-                // Counted again when it is fed.
-                self.counters.bytes_in.sub((input.len() - at) as u64);
-                let rest = input.split_off(at);
-                self.wake_reader(&mut before, own);
-                return rest;
+            if self.is_inbox_full() || work >= FEED_WORK || pings >= FEED_PINGS {
+                break;
             }
             let progress = match self.core.handle_input(&mut input[at..], now) {
                 Ok(progress) => progress,
                 Err(e) => {
                     self.end_input(Ended::Failed(e), now);
+                    self.again = false;
+                    at = input.len();
                     break;
                 }
             };
+            // A step that is not the last of its frame has inflated up to 64 KiB.
+            work += if progress.again { FEED_WORK / 4 } else { 1 };
+            self.again = progress.again;
             match progress.event {
                 Some(Event::Message { kind, payload }) => {
                     let bytes = match payload {
@@ -64,10 +76,12 @@ impl State {
                             Bytes::copy_from_slice(&input[at..][range])
                         }
                         Payload::Located(range) => {
-                            let whole = input.split_to(at + progress.consumed).freeze();
+                            let end = at + progress.consumed;
+                            let whole = input.split_to(end).freeze();
+                            split += end;
                             let bytes = whole.slice(at + range.start..at + range.end);
-                            at = 0;
                             self.message(kind, bytes);
+                            at = 0;
                             if input.is_empty() && !progress.again {
                                 break;
                             }
@@ -76,21 +90,30 @@ impl State {
                     };
                     self.message(kind, bytes);
                 }
-                other => self.event(other, now),
+                other => {
+                    pings += usize::from(matches!(other, Some(Event::Ping(_))));
+                    self.event(other, now);
+                }
             }
             at += progress.consumed;
             if at == input.len() && !progress.again {
                 break;
             }
         }
-        self.wake_reader(&mut before, own);
-        BytesMut::new()
+        self.work += work;
+        let rest = input.split_off(at);
+        debug_assert_eq!(split + at + rest.len(), before.1);
+        // What is left is counted when it is fed.
+        self.counters.bytes_in.add((split + at) as u64);
+        self.wake_reader(before.0, own);
+        rest
     }
 
     /// `n` bytes were read into the core's own buffer.
     pub(crate) fn direct(&mut self, n: usize, now: Timestamp, own: &Waker) {
         self.counters.bytes_in.add(n as u64);
-        let mut before = self.inbox.cost();
+        let before = self.inbox.cost();
+        self.work += 1 + n / 1024;
         match self.core.handle_direct(n, now) {
             Ok(progress) => match progress.event {
                 Some(Event::Message { kind, payload: Payload::Owned(bytes) }) => {
@@ -100,11 +123,12 @@ impl State {
             },
             Err(e) => self.end_input(Ended::Failed(e), now),
         }
-        self.wake_reader(&mut before, own);
+        self.wake_reader(before, own);
     }
 
     pub(super) fn message(&mut self, kind: MessageKind, bytes: Bytes) {
         self.counters.messages_in.add(1);
+        self.received = true;
         if self.discard {
             self.counters.dropped.add(1);
             return;
@@ -140,8 +164,8 @@ impl State {
     }
 
     /// The reader in the driver's own task runs next anyway; one elsewhere is woken.
-    pub(super) fn wake_reader(&mut self, before: &mut usize, own: &Waker) {
-        if self.inbox.cost() == *before && self.ended.is_none() {
+    pub(super) fn wake_reader(&mut self, before: usize, own: &Waker) {
+        if self.inbox.cost() == before && self.ended.is_none() {
             return;
         }
         if let Some(reader) = self.reader.take()
@@ -157,7 +181,8 @@ impl State {
             Some(error) => self.broken(error, now),
             None => {
                 self.core.handle_eof(now);
-                self.end_input(Ended::lost(Kind::Ended), now);
+                let lost = self.broken.take().map_or(Kind::Ended, Kind::Transport);
+                self.end_input(Ended::lost(lost), now);
                 self.settle();
             }
         }
@@ -175,7 +200,9 @@ impl State {
             self.violation = Some(e.clone());
         }
         self.ended.get_or_insert(ended);
-        if self.discard || (self.inbox.is_empty() && self.awaits_end) {
+        // Where no message has ever come there is none that the application might still answer.
+        let nothing_open = !self.received || (self.inbox.is_empty() && self.awaits_end);
+        if self.discard || nothing_open {
             self.core.release_close(now);
         }
         let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());

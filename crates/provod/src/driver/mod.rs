@@ -29,8 +29,7 @@ use crate::BoxError;
 use crate::trace;
 use crate::transport::Transport;
 
-pub(crate) use shared::{Info, Shared};
-pub(crate) use waiters::Slot;
+pub(crate) use shared::{Info, Place, Queue, Shared};
 
 /// The size of a worker's read buffer.
 const READ_BUFFER: usize = 64 << 10;
@@ -101,7 +100,7 @@ impl<T: Transport> Driver<T> {
         if !state.may_read() {
             return false;
         }
-        if !self.carry.is_empty() {
+        if !self.carry.is_empty() || state.must_feed() {
             let mut carry = std::mem::take(&mut self.carry);
             self.carry = state.feed(&mut carry, now, cx.waker());
             return true;
@@ -138,7 +137,10 @@ impl<T: Transport> Driver<T> {
     /// Writes what there is, as far as the transport takes it; returns whether there is more to
     /// write at once.
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(io) = &mut self.io else { return false };
+        let Some(io) = &mut self.io else {
+            self.shared.lock().begin_write();
+            return false;
+        };
         let now = self.shared.now();
         let mut guard = self.shared.lock();
         let state = &mut *guard;
@@ -158,7 +160,7 @@ impl<T: Transport> Driver<T> {
                 }
                 Poll::Ready(end) => {
                     let error = end.err().unwrap_or_else(|| std::io::ErrorKind::WriteZero.into());
-                    state.broken(error, now);
+                    state.output_broken(error, now);
                     drained = true;
                     break;
                 }
@@ -300,6 +302,7 @@ impl<T: Transport> Future for Driver<T> {
                 this.carry = BytesMut::new();
             }
             let over = this.io.is_none() && (this.handler.is_none() || state.is_aborted());
+            let more = more || state.is_worked_off();
             let idle = !over && !timed && !read && !more && state.end_turn();
             drop(state);
             if over {
@@ -310,7 +313,7 @@ impl<T: Transport> Future for Driver<T> {
                 return Poll::Pending;
             }
             if more {
-                // Others wait for their turn while this one writes much.
+                // Others wait for their turn while this one has so much to do.
                 break;
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use provod_proto::handshake::DeflateParams;
-use provod_proto::{self as proto, CloseFrame, Closed, Connection, Message, Prepared, Timestamp};
+use provod_proto::{CloseFrame, Closed, Compress, Connection, Message, Prepared, Timestamp};
 use tokio::time::Instant;
 
 use super::state::{PingWait, State, register};
@@ -125,6 +125,7 @@ impl Shared {
     pub(crate) fn poll_send(
         &self,
         message: &mut Option<Message>,
+        compress: Compress,
         slot: &mut Option<Slot>,
         waker: &Waker,
     ) -> Poll<Result<(), Error>> {
@@ -143,7 +144,7 @@ impl Shared {
         }
         let next = state.next_sender();
         let result = match message.take() {
-            Some(message) => state.send(message),
+            Some(message) => state.send(message, compress),
             None => Ok(()),
         };
         let driver = state.tell_writer();
@@ -152,10 +153,21 @@ impl Shared {
         Poll::Ready(result)
     }
 
-    /// A sender gives up his place.
-    pub(crate) fn leave(&self, slot: Slot) {
+    /// Somebody gives up his place.
+    pub(crate) fn leave(&self, queue: Queue, slot: Slot) {
         let mut state = self.lock();
-        let next = if state.senders.leave(slot) { state.next_sender() } else { None };
+        let next = match queue {
+            Queue::Senders if state.senders.leave(slot) => state.next_sender(),
+            Queue::Senders => None,
+            Queue::Drained => {
+                state.drained.leave(slot);
+                None
+            }
+            Queue::Watchers => {
+                state.watchers.leave(slot);
+                None
+            }
+        };
         drop(state);
         if let Some(next) = next {
             next.wake();
@@ -163,7 +175,7 @@ impl Shared {
     }
 
     pub(crate) fn try_send(&self, message: Message) -> Result<(), TrySendError<Message>> {
-        self.try_queue(message, State::send)
+        self.try_queue(message, |state, message| state.send(message, Compress::Auto))
     }
 
     pub(crate) fn try_send_prepared<'a>(
@@ -171,7 +183,7 @@ impl Shared {
         message: &'a Prepared,
     ) -> Result<(), TrySendError<&'a Prepared>> {
         self.try_queue(message, |state, message| {
-            state.core.send_prepared(message, proto::Compress::Auto)?;
+            state.core.send_prepared(message, Compress::Auto)?;
             state.counters.messages_out.add(1);
             Ok(())
         })
@@ -212,14 +224,17 @@ impl Shared {
 
     /// The outcome, once there is one. Whoever reads messages and now `asks` for the end alone
     /// needs nothing more, so a Close that is held may leave.
-    pub(crate) fn poll_closed(&self, waker: &Waker, asks: bool) -> Poll<Closed> {
+    pub(crate) fn poll_closed(
+        &self,
+        slot: &mut Option<Slot>,
+        waker: &Waker,
+        asks: bool,
+    ) -> Poll<Closed> {
         let mut state = self.lock();
         if let Some(closed) = state.core.closed() {
             return Poll::Ready(closed.clone());
         }
-        if !state.watchers.iter().any(|w| w.will_wake(waker)) {
-            state.watchers.push(waker.clone());
-        }
+        *slot = Some(state.watchers.wait(*slot, waker));
         state.awaits_end |= asks;
         if asks && state.core.is_close_held() && state.inbox.is_empty() {
             state.core.release_close(self.now());
@@ -230,6 +245,20 @@ impl Shared {
             }
         }
         Poll::Pending
+    }
+
+    /// Waits until `send` would not wait, or the connection ends.
+    pub(crate) fn poll_drained(&self, slot: &mut Option<Slot>, waker: &Waker) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.is_congested() || !state.core.can_send() {
+            return Poll::Ready(());
+        }
+        *slot = Some(state.drained.wait(*slot, waker));
+        Poll::Pending
+    }
+
+    pub(crate) fn is_congested(&self) -> bool {
+        self.lock().is_congested()
     }
 
     /// Nobody will take messages any more.
@@ -280,6 +309,38 @@ impl Shared {
 
     pub(crate) fn forget_ping(&self, id: u64) {
         self.lock().pings.retain(|p| p.id != id);
+    }
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Queue {
+    /// A turn to send.
+    Senders,
+    /// A send queue that has run low.
+    Drained,
+    /// The end.
+    Watchers,
+}
+
+/// A place in a queue, left when it is dropped.
+pub(crate) struct Place<'a> {
+    shared: &'a Shared,
+    queue: Queue,
+    pub(crate) slot: Option<Slot>,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn new(shared: &'a Shared, queue: Queue) -> Self {
+        Self { shared, queue, slot: None }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            self.shared.leave(self.queue, slot);
+        }
     }
 }
 

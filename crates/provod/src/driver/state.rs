@@ -2,11 +2,12 @@
 //! [`intake`](super::intake).
 
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use provod_proto::{
-    self as proto, Cause, CloseCode, CloseFrame, Connection, Message, Timestamp, Utf8Bytes,
+    self as proto, Cause, CloseCode, CloseFrame, Compress, Connection, Message, Timestamp,
+    Utf8Bytes,
 };
 
 use super::inbox::{Ended, Inbox};
@@ -14,6 +15,9 @@ use super::waiters::Waiters;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{Error, Kind};
+
+/// Frames, or their like, that one poll of the driver handles.
+const POLL_WORK: usize = 1024;
 
 pub(crate) struct State {
     pub(crate) core: Connection,
@@ -36,6 +40,12 @@ pub(crate) struct State {
     pub(super) settled: bool,
     /// The driver's turn is on: it will see what changes now without being woken.
     pub(super) in_turn: bool,
+    /// What this poll of the driver has handled so far, in frames or their like.
+    pub(super) work: usize,
+    /// The core has more to do without further input.
+    pub(super) again: bool,
+    /// A message has been received at some time.
+    pub(super) received: bool,
     /// Something other than output changed since the driver last looked.
     pub(super) dirty: bool,
     /// Something was queued since the driver last wrote.
@@ -46,8 +56,9 @@ pub(crate) struct State {
     pub(super) reader: Option<Waker>,
     pub(super) senders: Waiters,
     /// Those who wait for the send queue to run low.
-    pub(super) drained: Vec<Waker>,
-    pub(super) watchers: Vec<Waker>,
+    pub(super) drained: Waiters,
+    /// Those who wait for the end.
+    pub(super) watchers: Waiters,
     pub(super) pings: Vec<PingWait>,
     pub(super) next_ping: u64,
 }
@@ -77,14 +88,17 @@ impl State {
             aborted: false,
             settled: false,
             in_turn: false,
+            work: 0,
+            again: false,
+            received: false,
             dirty: false,
             unsent: false,
             awaits_end: false,
             driver: None,
             reader: None,
             senders: Waiters::default(),
-            drained: Vec::new(),
-            watchers: Vec::new(),
+            drained: Waiters::default(),
+            watchers: Waiters::default(),
             pings: Vec::new(),
             next_ping: 0,
         }
@@ -95,7 +109,13 @@ impl State {
     pub(crate) fn begin_turn(&mut self, waker: &Waker) {
         self.in_turn = true;
         self.dirty = false;
+        self.work = 0;
         register(&mut self.driver, waker);
+    }
+
+    /// Whether this poll has handled so much that other tasks should have their turn.
+    pub(crate) fn is_worked_off(&self) -> bool {
+        self.work >= POLL_WORK
     }
 
     /// Ends the turn, unless something has changed meanwhile; returns whether it ended.
@@ -121,8 +141,9 @@ impl State {
 
     /// The same, where only output was queued.
     pub(super) fn tell_writer(&mut self) -> Option<Waker> {
-        self.unsent = true;
-        self.driver_elsewhere()
+        // Where nothing could be queued, there is nothing to tell.
+        self.unsent |= self.core.has_output();
+        if self.unsent { self.driver_elsewhere() } else { None }
     }
 
     pub(super) fn driver_elsewhere(&self) -> Option<Waker> {
@@ -131,8 +152,8 @@ impl State {
 
     // ---- output ----
 
-    pub(super) fn send(&mut self, message: Message) -> Result<(), Error> {
-        self.core.send(message)?;
+    pub(super) fn send(&mut self, message: Message, compress: Compress) -> Result<(), Error> {
+        self.core.send_with(message, compress)?;
         self.counters.messages_out.add(1);
         Ok(())
     }
@@ -142,8 +163,8 @@ impl State {
         if let Some(waker) = self.next_sender() {
             waker.wake();
         }
-        if !self.drained.is_empty() && self.core.held() < self.high_water {
-            std::mem::take(&mut self.drained).into_iter().for_each(Waker::wake);
+        if !self.drained.is_empty() && !self.is_congested() {
+            self.drained.take_all().for_each(Waker::wake);
         }
     }
 
@@ -173,15 +194,17 @@ impl State {
         }
     }
 
-    /// Waits until `send` would not wait, or the connection ends.
-    pub(crate) fn poll_drained(&mut self, waker: &Waker) -> Poll<()> {
-        if self.core.held() < self.high_water || self.core.closed().is_some() {
-            return Poll::Ready(());
-        }
-        if !self.drained.iter().any(|w| w.will_wake(waker)) {
-            self.drained.push(waker.clone());
-        }
-        Poll::Pending
+    /// `send` would wait.
+    pub(super) fn is_congested(&self) -> bool {
+        self.core.held() >= self.high_water
+    }
+
+    /// The transport takes no more output. What has arrived can still be read.
+    pub(crate) fn output_broken(&mut self, error: std::io::Error, now: Timestamp) {
+        self.broken.get_or_insert(error);
+        self.core.handle_output_lost(now);
+        self.senders.take_all().chain(self.drained.take_all()).for_each(Waker::wake);
+        self.settle();
     }
 
     // ---- the end ----
@@ -228,8 +251,8 @@ impl State {
             self.ended.get_or_insert(ended);
         }
         let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());
-        let waiting = self.reader.take().into_iter().chain(std::mem::take(&mut self.watchers));
-        let waiting = waiting.chain(std::mem::take(&mut self.drained));
+        let waiting = self.reader.take().into_iter().chain(self.watchers.take_all());
+        let waiting = waiting.chain(self.drained.take_all());
         pings.chain(waiting).chain(self.senders.take_all()).for_each(Waker::wake);
     }
 }

@@ -1,4 +1,4 @@
-//! Tasks that wait for room in the send queue, first come, first served.
+//! Tasks that wait, each in a place of its own that it leaves when it gives up.
 
 use std::collections::VecDeque;
 use std::task::Waker;

@@ -275,16 +275,29 @@ impl<S: Send + 'static> Server<S> {
         H: Fn(WebSocket, S) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        self.start(handler).await?.wait().await;
+        self.start_with(handler).await?.wait().await;
         Ok(())
     }
 
-    /// Starts the server and returns once it listens.
+    /// Starts the server and returns once it listens. Dropping what it returns stops the server.
     ///
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
-    pub async fn start<H, F>(mut self, handler: H) -> Result<Running, Error>
+    pub async fn start<H, F>(self, handler: H) -> Result<Running, Error>
+    where
+        H: Fn(WebSocket) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.start_with(move |ws, _| handler(ws)).await
+    }
+
+    /// As [`start`](Self::start), with what [`on_request`](Self::on_request) handed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub async fn start_with<H, F>(mut self, handler: H) -> Result<Running, Error>
     where
         H: Fn(WebSocket, S) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), BoxError>> + Send + 'static,

@@ -16,7 +16,7 @@ use provod_proto::handshake::{
     Response, host, validate,
 };
 use provod_proto::{Connection, DeflateSetup, Role};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::Ticket;
 use super::request::{Accept, Request};
@@ -249,8 +249,8 @@ impl<S> Core<S> {
             }));
         }
         // HTTP/1.0 has no Host, and a page that a browser shows is never asked for with it.
-        if let Ok(host) = host(request.head()) {
-            self.settings.origin.check_host(&host)?;
+        if request.header("Host").is_some() {
+            self.settings.origin.check_host(&host(request.head())?)?;
         }
         if !read_only {
             let response = Response::text(405, "only GET and HEAD are answered here");
@@ -304,7 +304,10 @@ async fn read_head<T: Transport>(
     }
 }
 
-/// How long a peer may take to read an answer of plain HTTP.
+/// How long a peer may take for 16 KiB of an answer of plain HTTP, and for all of it.
+const MOST_STALL: Duration = Duration::from_secs(5);
+const MOST_ANSWER: Duration = Duration::from_secs(300);
+/// How long a peer may take to hang up once it has its answer.
 const MOST_LINGER: Duration = Duration::from_secs(2);
 /// Bytes in one read of a head; frames that come with it are carried to the driver.
 const HEAD_READ: usize = 16 << 10;
@@ -320,15 +323,24 @@ async fn write_all<T: Transport>(io: &mut T, mut bytes: &[u8]) -> io::Result<()>
     Ok(())
 }
 
+/// Writes all of a long answer to a peer that goes on reading it.
+async fn write_steadily<T: Transport>(io: &mut T, bytes: &[u8]) -> io::Result<()> {
+    for part in bytes.chunks(HEAD_READ) {
+        timeout(MOST_STALL, write_all(io, part)).await??;
+    }
+    Ok(())
+}
+
 /// Writes an answer, ends our half, and reads until the peer ends its own: a connection closed with
 /// input unread is reset, and the peer may never see the answer. A peer that does not hang up makes
 /// room for others when the server is full.
 async fn answer<T: Transport>(mut io: T, response: &Response, linger: Duration, ticket: &Ticket) {
     let mut out = Vec::new();
     response.write(&mut out);
-    let deadline = Instant::now() + linger;
-    let _ = timeout_at(deadline, async {
-        write_all(&mut io, &out).await?;
+    if !matches!(timeout(MOST_ANSWER, write_steadily(&mut io, &out)).await, Ok(Ok(()))) {
+        return;
+    }
+    let _ = timeout(linger, async {
         poll_fn(|cx| io.poll_half_close(cx)).await?;
         let hung_up = async {
             while poll_fn(|cx| with_read_buffer(|buf| io.poll_read(cx, buf, HEAD_READ))).await? > 0

@@ -47,6 +47,7 @@ impl Default for Drain {
 }
 
 /// A running server. Dropping it stops the server at once.
+#[must_use = "dropping it stops the server"]
 pub struct Running {
     addresses: Vec<Address>,
     /// Files that are removed when the server stops.
@@ -139,8 +140,8 @@ impl Running {
         self.counters.read()
     }
 
-    /// Waits for ever, or rather until [`drain`](Self::drain) was called on another task's behalf;
-    /// a server does not end by itself.
+    /// Waits until the server has ended, which it does only when another task calls
+    /// [`drain`](Self::drain).
     pub async fn wait(&self) {
         let mut phase = self.phase.subscribe();
         // The sender lives in `self`, so this ends with `Stopped` and nothing else.

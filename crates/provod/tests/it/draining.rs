@@ -162,12 +162,12 @@ async fn a_port_can_be_taken_again_as_soon_as_a_drain_ends() {
             peer.send(close(1001)).await;
             drop(peer);
             assert_eq!(soon(ended).await.unwrap(), 0);
-            let again = Server::new().workers(workers).listen(address).start(|ws, ()| echo(ws));
+            let again = Server::new().workers(workers).listen(address).start(echo);
             running = soon(again).await.expect("the port is free");
         }
         assert_eq!(soon(running.drain(drain(LONG))).await, 0);
-        let again = Server::new().listen(address).start(|ws, ()| echo(ws));
-        soon(again).await.expect("the port is free, with nobody connected too");
+        let again = Server::new().listen(address).start(echo);
+        drop(soon(again).await.expect("the port is free, with nobody connected too"));
     }
 }
 
@@ -185,7 +185,7 @@ async fn an_application_that_never_decides_does_not_outlive_the_server() {
                 std::future::pending::<Result<Accept<()>, _>>().await
             }
         })
-        .start(|ws, ()| echo(ws))
+        .start(echo)
         .await
         .unwrap();
     let mut peer = Peer::connect(address(&running)).await;
@@ -209,7 +209,7 @@ async fn a_connection_that_opens_during_a_drain_is_closed_with_its_code() {
                 Ok(Accept::new(()))
             }
         })
-        .start(|ws, ()| echo(ws))
+        .start(echo)
         .await
         .unwrap();
     let address = address(&running);

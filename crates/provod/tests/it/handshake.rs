@@ -465,7 +465,7 @@ async fn the_application_decides_with_the_whole_head_and_hands_over_state() {
                 }
             }
         })
-        .start(|ws, name| async move {
+        .start_with(|ws, name| async move {
             let agreed = ws.subprotocol().unwrap_or("none").to_owned();
             ws.send(format!("{name} {} {:?} {agreed}", ws.path(), ws.query())).await?;
             Ok(())

@@ -23,11 +23,7 @@ where
     H: Fn(WebSocket) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
-    let running = server
-        .listen("127.0.0.1:0")
-        .start(move |ws, ()| handler(ws))
-        .await
-        .expect("the server starts");
+    let running = server.listen("127.0.0.1:0").start(handler).await.expect("the server starts");
     let address = address(&running);
     (running, address)
 }

@@ -23,7 +23,7 @@ impl Socket {
     }
 
     async fn start(&self) -> Result<Running, provod::Error> {
-        Server::new().listen(self.address()).start(|ws, ()| echo(ws)).await
+        Server::new().listen(self.address()).start(echo).await
     }
 
     async fn works(&self) {
@@ -95,7 +95,7 @@ async fn a_server_that_ends_does_not_remove_its_successors_socket() {
 async fn one_server_listens_on_several_addresses() {
     let socket = Socket::new("several");
     let server = Server::new().listen(socket.address()).listen("127.0.0.1:0").workers(2);
-    let running = server.listen("127.0.0.1:0").start(|ws, ()| echo(ws)).await.unwrap();
+    let running = server.listen("127.0.0.1:0").start(echo).await.unwrap();
     assert_eq!(running.addresses().len(), 3);
     socket.works().await;
     for address in running.addresses().iter().filter_map(provod::Address::tcp) {
@@ -108,7 +108,7 @@ async fn one_server_listens_on_several_addresses() {
 async fn an_address_that_cannot_be_had_says_why() {
     let (_running, taken) = start(Server::new()).await;
     let fails = async |address: &str| {
-        let started = Server::new().listen(address).start(|ws, ()| echo(ws)).await;
+        let started = Server::new().listen(address).start(echo).await;
         started.map(drop).unwrap_err()
     };
     let e = fails(&taken.to_string()).await;
@@ -119,7 +119,7 @@ async fn an_address_that_cannot_be_had_says_why() {
         let e = fails(bad).await;
         assert!(!e.is_address_in_use() && e.to_string().contains(bad), "{bad}: {e}");
     }
-    let e = Server::new().start(|ws, ()| echo(ws)).await.unwrap_err();
+    let e = Server::new().start(echo).await.unwrap_err();
     assert!(e.to_string().contains("no address"), "{e}");
 }
 
@@ -127,7 +127,7 @@ async fn an_address_that_cannot_be_had_says_why() {
 async fn a_second_address_that_fails_leaves_no_socket_behind() {
     let socket = Socket::new("second");
     let server = Server::new().listen(socket.address()).listen("nonsense");
-    assert!(server.start(|ws, ()| echo(ws)).await.is_err());
+    assert!(server.start(echo).await.is_err());
     assert!(!socket.0.exists());
 }
 

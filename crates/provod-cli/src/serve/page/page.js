@@ -4,6 +4,15 @@ const part = (id) => document.getElementById(id);
 const messages = part('messages');
 const state = part('state');
 
+/** Uses what the browser keeps for this page, where it keeps anything. */
+function kept(use) {
+  try {
+    return use(localStorage);
+  } catch {
+    return undefined;
+  }
+}
+
 function room() {
   const path = location.pathname.slice(1);
   try {
@@ -13,7 +22,7 @@ function room() {
   }
 }
 part('room').value = room();
-part('name').value = localStorage.getItem('name') ?? '';
+part('name').value = kept((storage) => storage.getItem('name')) ?? '';
 
 let ws;
 let delay = 500;
@@ -54,7 +63,9 @@ function add(text) {
   if (atEnd) item.scrollIntoView();
 }
 
-part('name').addEventListener('input', ({ target }) => localStorage.setItem('name', target.value));
+part('name').addEventListener('input', ({ target }) => {
+  kept((storage) => storage.setItem('name', target.value));
+});
 
 part('enter').addEventListener('submit', (event) => {
   event.preventDefault();
