@@ -444,3 +444,17 @@ async fn a_violation_tells_its_code_though_the_handler_closes_by_itself() {
     peer.expect_close(1002).await;
     peer.expect_end().await;
 }
+
+#[tokio::test]
+async fn a_handler_that_only_sends_does_not_hold_up_the_answer_to_a_close() {
+    let (_running, address) = start_with(Server::new(), |ws| async move {
+        ws.send("news").await?;
+        std::future::pending().await
+    })
+    .await;
+    let mut peer = Peer::open(address).await;
+    peer.expect_text("news").await;
+    peer.send(close(1000)).await;
+    peer.expect_close(1000).await;
+    peer.expect_end().await;
+}

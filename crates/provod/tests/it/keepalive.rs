@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use provod::{Config, Keepalive};
+use provod::{Config, Keepalive, Server};
 
-use crate::peer::{Frame, Peer, binary, raw, soon, text};
+use crate::peer::{Frame, Peer, binary, ping, raw, soon, text};
 use crate::sending::connected;
+use crate::servers::start;
 
 fn pinging(interval: u64, timeout: u64) -> Config {
     let mut config = Config::default();
@@ -140,4 +141,17 @@ async fn a_ping_that_cannot_be_answered_any_more_ends() {
     // Ping.
     peer.finish().await;
     assert!(soon(waiting).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn every_ping_of_a_burst_is_answered_in_order_to_a_peer_that_reads() {
+    let (_running, address) = start(Server::new()).await;
+    let mut peer = Peer::open(address).await;
+    let burst: Vec<u8> = (0..1000).flat_map(|n| ping(&n.to_string())).collect();
+    peer.send(&burst).await;
+    for n in 0..1000 {
+        let frame = soon(peer.frame()).await.expect("a Pong");
+        assert_eq!((frame.opcode, frame.payload), (10, n.to_string().into_bytes()));
+    }
+    peer.bye().await;
 }

@@ -328,3 +328,53 @@ async fn a_reader_that_falls_behind_hears_everything_once_it_goes_on() {
     peer.expect_close(1000).await;
     peer.expect_end().await;
 }
+
+#[tokio::test]
+async fn a_handler_that_sends_after_the_end_does_not_make_its_task_spin() {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    let polls: &'static AtomicUsize = Box::leak(Box::default());
+    let over: &'static AtomicUsize = Box::leak(Box::default());
+    let (_running, address) = start_with(Server::new(), move |ws| async move {
+        let mut closed = std::pin::pin!(async move {
+            ws.sender().closed().await;
+            assert!(ws.send("to nobody").await.is_err());
+            assert!(ws.try_send("to nobody").is_err());
+            over.store(1, Relaxed);
+            std::future::pending::<()>().await;
+        });
+        std::future::poll_fn(|cx| {
+            polls.fetch_add(1, Relaxed);
+            closed.as_mut().poll(cx)
+        })
+        .await;
+        Ok(())
+    })
+    .await;
+    drop(Peer::open(address).await);
+    soon(until(|| over.load(Relaxed) == 1)).await;
+    let before = polls.load(Relaxed);
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(polls.load(Relaxed) - before < 20, "{} polls", polls.load(Relaxed) - before);
+}
+
+#[tokio::test]
+async fn waiting_for_the_end_or_for_room_and_giving_up_leaves_nothing_behind() {
+    struct Counted;
+    impl std::task::Wake for Counted {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (_running, _peer, ws) = connected(Config::default()).await;
+    ws.send(vec![7; STOPPER]).await.unwrap();
+    let waker = Arc::new(Counted);
+    for _ in 0..100 {
+        let sender = ws.sender();
+        let waker = std::task::Waker::from(waker.clone());
+        let mut cx = std::task::Context::from_waker(&waker);
+        assert!(std::pin::pin!(sender.closed()).poll(&mut cx).is_pending());
+        assert!(std::pin::pin!(sender.drained()).poll(&mut cx).is_pending());
+        assert!(std::pin::pin!(sender.send("x")).poll(&mut cx).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&waker), 1);
+}
