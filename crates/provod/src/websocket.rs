@@ -48,7 +48,9 @@ impl WebSocket {
     /// Queues a message. Waits while more than [`high_water`](crate::Config::high_water) bytes are
     /// queued, in the order in which tasks began to wait.
     ///
-    /// Messages that are sent in one go leave in one write; nothing needs to be flushed.
+    /// Messages that are sent in one go leave in one write; nothing needs to be flushed. Bytes that
+    /// have an owner of their own (`Bytes::from_owner`) are dropped while the connection is locked, so
+    /// that owner's `Drop` must not use the connection.
     ///
     /// Cancel safe: the message is queued whole or not at all.
     ///
