@@ -3,9 +3,10 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::peer::{Answer, Peer, soon, until};
 
@@ -16,15 +17,25 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new(BINARY);
     let command = command.args(arguments).stdin(Stdio::null());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-    let begun = Instant::now();
-    while child.try_wait().expect("a child").is_none() {
-        if begun.elapsed() > Duration::from_secs(30) {
-            let _ = child.kill();
-            break;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    child.wait_with_output().expect("a child")
+    let mut out = child.stdout.take().expect("it is piped");
+    let mut err = child.stderr.take().expect("it is piped");
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    thread::scope(|scope| {
+        let (done, watch) = mpsc::channel::<()>();
+        let child = &mut child;
+        // Both pipes end with the child; one that does not end by itself is killed.
+        scope.spawn(move || {
+            if watch.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout) {
+                let _ = child.kill();
+            }
+        });
+        let errors = scope.spawn(|| err.read_to_end(&mut stderr));
+        out.read_to_end(&mut stdout).expect("a pipe");
+        errors.join().expect("no panic").expect("a pipe");
+        drop(done);
+    });
+    let status = child.wait().expect("a child");
+    Output { status, stdout, stderr }
 }
 
 /// A running `provod serve` or `provod listen`.

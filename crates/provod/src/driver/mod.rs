@@ -246,27 +246,20 @@ impl<T: Transport> Driver<T> {
 
     /// Runs the core's timers; returns whether one was due.
     fn run_timers(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(next) = self.shared.lock().core.poll_timeout() else {
+        let Some((at, _)) = self.shared.lock().core.poll_timeout() else {
             self.timer = None;
             return false;
         };
-        let (at, _) = next;
+        let shared = &self.shared;
+        let (set, sleep) = self
+            .timer
+            .get_or_insert_with(|| (at, Box::pin(tokio::time::sleep_until(shared.instant(at)))));
         // An alarm that rings too early costs one turn; setting it anew with each message costs
         // more.
-        let set = match &mut self.timer {
-            Some((set, _)) if *set <= at => false,
-            Some((set, sleep)) => {
-                *set = at;
-                sleep.as_mut().reset(self.shared.instant(at));
-                true
-            }
-            None => {
-                let sleep = Box::pin(tokio::time::sleep_until(self.shared.instant(at)));
-                self.timer = Some((at, sleep));
-                true
-            }
-        };
-        let Some((_, sleep)) = &mut self.timer else { return set };
+        if at < *set {
+            *set = at;
+            sleep.as_mut().reset(shared.instant(at));
+        }
         if sleep.as_mut().poll(cx).is_pending() {
             return false;
         }

@@ -70,11 +70,7 @@ impl Shared {
     pub(crate) fn change<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = f(&mut state);
-        let waker = state.tell_driver();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        tell_driver(state);
         result
     }
 
@@ -97,11 +93,7 @@ impl Shared {
         state.awaits_end = false;
         if let Some(message) = state.inbox.pop() {
             if state.paused && state.is_inbox_half_empty() {
-                let driver = state.tell_driver();
-                drop(state);
-                if let Some(driver) = driver {
-                    driver.wake();
-                }
+                tell_driver(state);
             }
             return Poll::Ready(Ok(Some(message)));
         }
@@ -109,11 +101,7 @@ impl Shared {
             let result = ended.result();
             if state.core.is_close_held() {
                 state.core.release_close(self.now());
-                let driver = state.tell_driver();
-                drop(state);
-                if let Some(driver) = driver {
-                    driver.wake();
-                }
+                tell_driver(state);
             }
             return Poll::Ready(result);
         }
@@ -238,11 +226,7 @@ impl Shared {
         state.awaits_end |= asks;
         if asks && state.core.is_close_held() && state.inbox.is_empty() {
             state.core.release_close(self.now());
-            let driver = state.tell_driver();
-            drop(state);
-            if let Some(driver) = driver {
-                driver.wake();
-            }
+            tell_driver(state);
         }
         Poll::Pending
     }
@@ -309,6 +293,15 @@ impl Shared {
 
     pub(crate) fn forget_ping(&self, id: u64) {
         self.lock().pings.retain(|p| p.id != id);
+    }
+}
+
+/// Tells the driver that something changed, once the lock is given back.
+fn tell_driver(mut state: MutexGuard<'_, State>) {
+    let waker = state.tell_driver();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
