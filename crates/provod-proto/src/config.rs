@@ -91,6 +91,9 @@ pub struct Config {
     pub keepalive: Option<Keepalive>,
     /// The closing handshake ends within this time. Default: 5 s.
     pub close_timeout: Duration,
+    /// After this end's own Close, the time starts anew with each frame that still comes, so that a
+    /// peer can say all it has left. Default: off, the time is absolute.
+    pub close_extends: bool,
     /// Longer messages leave as fragments of this many bytes, so that a Pong can pass between
     /// them. Default: 256 KiB.
     pub fragment_size: usize,
@@ -109,6 +112,7 @@ impl Default for Config {
             limits: Limits::default(),
             keepalive: Some(Keepalive::default()),
             close_timeout: Duration::from_secs(5),
+            close_extends: false,
             fragment_size: 256 << 10,
             compression: Compression::default(),
             trace: false,

@@ -272,6 +272,9 @@ impl Connection {
         {
             self.keepalive.output_moved(keepalive, &mut self.timers, now);
         }
+        if n > 0 {
+            self.close_progress(now);
+        }
         self.outgoing.advance(n);
         self.flushed(now);
     }
@@ -307,11 +310,15 @@ impl Connection {
     /// transport is full.
     pub fn handle_reading_paused(&mut self) {
         self.keepalive.pause(&mut self.timers);
+        if self.close_extends() {
+            self.timers.stop(TimerKind::Close);
+        }
     }
 
     /// The driver reads again.
-    pub fn handle_reading_resumed(&mut self) {
+    pub fn handle_reading_resumed(&mut self, now: Timestamp) {
         self.keepalive.resume();
+        self.close_progress(now);
     }
 
     // ---- commands ----
@@ -543,6 +550,9 @@ impl Connection {
     /// Answers what a step brought.
     fn stepped(&mut self, step: Step, now: Timestamp) -> Progress {
         let mut event = step.event;
+        if step.header.is_some() || event.is_some() {
+            self.close_progress(now);
+        }
         match &mut event {
             Some(Event::Ping(payload)) => self.outgoing.pong(payload.clone()),
             Some(Event::Pong { payload, rtt }) => *rtt = self.keepalive.pong(payload, now),

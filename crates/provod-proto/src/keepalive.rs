@@ -89,6 +89,11 @@ impl Keepalive {
         self.paused && !self.blocked
     }
 
+    /// Whether the driver does not read.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     pub(crate) fn resume(&mut self) {
         self.paused = false;
     }

@@ -22,6 +22,9 @@ pub struct Config {
     pub keepalive: Option<Keepalive>,
     /// The closing handshake ends within this time. Default: 5 s.
     pub close_timeout: Duration,
+    /// After this end's own Close, that time starts anew with each frame that still comes, so that
+    /// the peer can say all it has left. Default: off, the time is absolute.
+    pub close_extends: bool,
     /// Which messages are compressed and how hard, where compression was negotiated.
     pub compression: Compression,
     /// [`send`](crate::WebSocket::send) waits while this many bytes are queued. Default: 64 KiB.
@@ -44,6 +47,7 @@ impl Default for Config {
             limits: core.limits,
             keepalive: core.keepalive,
             close_timeout: core.close_timeout,
+            close_extends: core.close_extends,
             compression: core.compression,
             high_water: 64 << 10,
             hard_limit: 1 << 20,
@@ -61,6 +65,7 @@ impl Config {
         core.limits = self.limits;
         core.keepalive = self.keepalive;
         core.close_timeout = self.close_timeout;
+        core.close_extends = self.close_extends;
         core.compression = self.compression;
         core.trace = crate::trace::is_on();
         core.trace_payload = self.trace_payload;

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use provod_proto::{self as proto, CloseCode, UsageError};
+
+use crate::client::HttpResponse;
 
 /// Why an operation failed. Cloning shares it.
 ///
@@ -32,10 +35,34 @@ pub(crate) enum Kind {
     Aborted,
     /// An address cannot be listened on.
     Listen { address: String, source: io::Error },
+    /// An address that is none.
+    Url(String),
+    /// An address that needs TLS, which is not there.
+    Tls,
+    /// A name that cannot be resolved.
+    Resolve { host: String, source: io::Error },
+    /// Nobody took the connection.
+    Connect { address: String, source: io::Error },
+    /// The server hung up without an answer to the request.
+    NoAnswer,
+    /// The server answered with something else than a WebSocket.
+    Refused(HttpResponse),
+    /// The server's answer is not a valid one.
+    Answer(String),
+    /// A step of connecting took too long.
+    Timeout(Step, Duration),
     /// A setting that cannot be.
     Setting(String),
     /// A worker thread or runtime cannot be started.
     Start(io::Error),
+}
+
+/// A step of connecting that has a time limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Resolve,
+    Connect,
+    Handshake,
 }
 
 impl Error {
@@ -43,10 +70,11 @@ impl Error {
         Self(Arc::new(kind))
     }
 
-    /// Time ran out: the peer was silent, or did not end the closing handshake.
+    /// Time ran out: for a step of connecting, the peer was silent, or it did not end the closing
+    /// handshake.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(*self.0, Kind::Silent | Kind::CloseTimeout)
+        matches!(*self.0, Kind::Silent | Kind::CloseTimeout | Kind::Timeout(..))
     }
 
     /// The connection was lost: the stream ended or broke, or time ran out, without a closing
@@ -55,7 +83,12 @@ impl Error {
     pub fn is_lost(&self) -> bool {
         matches!(
             *self.0,
-            Kind::Ended | Kind::Transport(_) | Kind::Silent | Kind::CloseTimeout | Kind::Aborted
+            Kind::Ended
+                | Kind::Transport(_)
+                | Kind::Silent
+                | Kind::CloseTimeout
+                | Kind::Aborted
+                | Kind::NoAnswer
         )
     }
 
@@ -75,6 +108,45 @@ impl Error {
     #[must_use]
     pub fn is_limit(&self) -> bool {
         matches!(*self.0, Kind::Peer(proto::Error::Limit(_)))
+    }
+
+    /// The URL or a setting is not valid: nothing was tried.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(*self.0, Kind::Url(_) | Kind::Setting(_) | Kind::Usage(_))
+    }
+
+    /// The server's name cannot be resolved.
+    #[must_use]
+    pub fn is_resolve(&self) -> bool {
+        matches!(*self.0, Kind::Resolve { .. })
+    }
+
+    /// Nobody took the connection.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(*self.0, Kind::Connect { .. })
+    }
+
+    /// The address needs TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(*self.0, Kind::Tls)
+    }
+
+    /// The server's answer to the request is not a valid one (RFC 6455 section 4.1).
+    #[must_use]
+    pub fn is_handshake(&self) -> bool {
+        matches!(*self.0, Kind::Answer(_))
+    }
+
+    /// What the server answered instead of opening a WebSocket.
+    #[must_use]
+    pub fn http_response(&self) -> Option<&HttpResponse> {
+        match &*self.0 {
+            Kind::Refused(response) => Some(response),
+            _ => None,
+        }
     }
 
     /// The address is in use already.
@@ -136,6 +208,27 @@ impl fmt::Display for Error {
                 ),
                 _ => write!(f, "cannot listen on {address}: {source}"),
             },
+            Kind::Url(why) => write!(f, "the address is not valid: {why}"),
+            Kind::Tls => f.write_str("wss:// needs TLS, which is not built in yet; use ws://"),
+            Kind::Resolve { host, source } => write!(f, "cannot resolve {host:?}: {source}"),
+            Kind::Connect { address, source } => {
+                write!(f, "cannot connect to {address}: {source}")
+            }
+            Kind::NoAnswer => {
+                f.write_str("the connection was lost: the server hung up without an answer")
+            }
+            Kind::Refused(response) => {
+                write!(f, "the server refused the WebSocket with status {}", response.status())
+            }
+            Kind::Answer(why) => write!(f, "the server's answer is not valid: {why}"),
+            Kind::Timeout(step, limit) => {
+                let what = match step {
+                    Step::Resolve => "resolving the server's name",
+                    Step::Connect => "connecting",
+                    Step::Handshake => "the server's answer",
+                };
+                write!(f, "{what} took longer than {limit:?}")
+            }
             Kind::Setting(what) => f.write_str(what),
             Kind::Start(e) => write!(f, "cannot start a worker: {e}"),
         }
@@ -146,7 +239,9 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
             Kind::Transport(e) | Kind::Start(e) => Some(e),
-            Kind::Listen { source, .. } => Some(source),
+            Kind::Listen { source, .. }
+            | Kind::Resolve { source, .. }
+            | Kind::Connect { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -20,6 +20,7 @@
 //! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the
 //! application does, every queue is bounded, and each future says whether it is cancel safe.
 
+mod client;
 mod config;
 mod counters;
 mod driver;
@@ -40,6 +41,7 @@ pub use provod_proto::{
     Prepared, Utf8Bytes,
 };
 
+pub use client::{Client, HttpResponse, connect};
 pub use config::Config;
 pub use counters::{Counters, Stats};
 pub use error::{Error, TrySendError};

@@ -1,13 +1,25 @@
 //! The seam between the driver and what carries the bytes.
 
-use std::future::Future as _;
+use std::future::{Future as _, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use bytes::buf::BufMut as _;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+
+/// Writes all of `bytes`.
+pub(crate) async fn write_all<T: Transport>(io: &mut T, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let n = poll_fn(|cx| io.poll_write(cx, &[IoSlice::new(bytes)])).await?;
+        if n == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes.advance(n);
+    }
+    Ok(())
+}
 
 /// A stream of bytes both ways. Every [`AsyncRead`] and [`AsyncWrite`] is one.
 pub(crate) trait Transport: Send + Unpin + 'static {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use provod_proto::handshake::DeflateParams;
 use provod_proto::{CloseCode, CloseFrame, Closed, Compress, Message, Prepared, Utf8Bytes};
 
+use crate::client::HttpResponse;
 use crate::driver::{Place, Queue, Shared};
 use crate::error::{Error, TrySendError};
 
@@ -164,6 +165,13 @@ impl WebSocket {
     #[must_use]
     pub fn compression(&self) -> Option<DeflateParams> {
         self.shared.info.deflate
+    }
+
+    /// What a server answered the client's request with, such as its cookies; `None` on the
+    /// server's side.
+    #[must_use]
+    pub fn response(&self) -> Option<&HttpResponse> {
+        self.shared.info.response.as_deref()
     }
 
     /// Bytes that are queued and not yet handed to the system.

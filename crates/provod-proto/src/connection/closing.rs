@@ -26,6 +26,10 @@ impl Connection {
             self.timers.stop(TimerKind::Ping);
             self.timers.stop(TimerKind::PongDeadline);
         }
+        if before == State::Asked && state == State::Flushing && self.config.close_extends {
+            // Its timer may have been stopped while the driver did not read.
+            self.close_timer(now);
+        }
         match action {
             Action::None => {}
             Action::Timer | Action::Restart => self.close_timer(now),
@@ -59,7 +63,23 @@ impl Connection {
         }
     }
 
+    /// Whether the time for the closing handshake starts anew with each progress.
+    pub(super) fn close_extends(&self) -> bool {
+        self.config.close_extends && self.state == State::Asked
+    }
+
+    /// A frame came, output left, or the driver reads again.
+    pub(super) fn close_progress(&mut self, now: Timestamp) {
+        if self.close_extends() {
+            self.close_timer(now);
+        }
+    }
+
     pub(super) fn close_timer(&mut self, now: Timestamp) {
+        if self.close_extends() && self.keepalive.is_paused() {
+            // What the peer says meanwhile lies unread, and its time does not run.
+            return;
+        }
         self.timers.set(TimerKind::Close, now.after(self.config.close_timeout));
     }
 

@@ -167,7 +167,7 @@ pub fn run(data: &[u8]) {
             }
             10 => a.connection.release_close(now),
             11 => a.connection.handle_reading_paused(),
-            12 => a.connection.handle_reading_resumed(),
+            12 => a.connection.handle_reading_resumed(now),
             13 => a.connection.handle_blocked(),
             14 if script.byte() == 0xFF => {
                 a.connection.handle_lost(now);
@@ -189,6 +189,7 @@ fn config(byte: u8) -> Arc<Config> {
     let seconds = Duration::from_secs;
     config.keepalive = (byte & 0x40 != 0).then(|| Keepalive::new(seconds(5), seconds(4)));
     config.trace = byte & 0x80 != 0;
+    config.close_extends = byte & 0xC3 == 0xC3;
     Arc::new(config)
 }
 

@@ -30,10 +30,10 @@ impl State {
 
     /// Whether the driver may read. Once the inbox has been full, not before half of it was taken:
     /// small reads, each for a message that was taken, would cost more than they bring.
-    pub(crate) fn may_read(&mut self) -> bool {
+    pub(crate) fn may_read(&mut self, now: Timestamp) -> bool {
         if self.paused && self.is_inbox_half_empty() {
             self.paused = false;
-            self.core.handle_reading_resumed();
+            self.core.handle_reading_resumed(now);
         } else if !self.paused && self.is_inbox_full() {
             self.paused = true;
             self.core.handle_reading_paused();

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
+use provod_proto::deflate::Pool;
 use provod_proto::{CloseCode, Timestamp};
 use tokio::time::Sleep;
 
@@ -43,8 +44,15 @@ const WRITES: usize = 8;
 const SLICES: usize = 64;
 
 thread_local! {
+    /// The compressors and inflaters of this worker.
+    static POOL: Pool = Pool::default();
     /// The read buffer belongs to the worker: an idle connection owns none.
     static BUFFER: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// The compressors and inflaters of this worker.
+pub(crate) fn pool() -> Pool {
+    POOL.with(Clone::clone)
 }
 
 /// Runs `f` with the worker's read buffer, empty and with room.
@@ -78,15 +86,13 @@ pub(crate) struct Driver<T> {
 
 impl<T: Transport> Driver<T> {
     /// A driver that has read `carry` already.
-    pub(crate) fn new(shared: Arc<Shared>, io: T, carry: BytesMut, handler: HandlerFuture) -> Self {
-        Self {
-            shared,
-            io: Some(io),
-            carry,
-            half_closing: false,
-            timer: None,
-            handler: Some(handler),
-        }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        io: T,
+        carry: BytesMut,
+        handler: Option<HandlerFuture>,
+    ) -> Self {
+        Self { shared, io: Some(io), carry, half_closing: false, timer: None, handler }
     }
 
     /// Reads once. Returns whether anything came of it.
@@ -97,7 +103,7 @@ impl<T: Transport> Driver<T> {
         if !state.core.wants_input() {
             return false;
         }
-        if !state.may_read() {
+        if !state.may_read(now) {
             return false;
         }
         if !self.carry.is_empty() || state.must_feed() {

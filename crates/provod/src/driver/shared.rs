@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::state::{PingWait, State, register};
 use super::waiters::Slot;
+use crate::client::HttpResponse;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{Error, Kind, TrySendError};
@@ -22,6 +23,8 @@ pub(crate) struct Info {
     pub(crate) target: Box<str>,
     pub(crate) subprotocol: Option<Box<str>>,
     pub(crate) deflate: Option<DeflateParams>,
+    /// The 101 that a client got.
+    pub(crate) response: Option<Box<HttpResponse>>,
 }
 
 impl Info {

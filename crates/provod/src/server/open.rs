@@ -2,15 +2,14 @@
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
-use provod_proto::deflate::Pool;
+use bytes::BytesMut;
 use provod_proto::handshake::{
     Accept as ProtoAccept, DeflateAnswer, Refusal, RefusalKind, RequestHead, RequestReader,
     Response, host, validate,
@@ -21,14 +20,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::admission::Ticket;
 use super::request::{Accept, Request};
 use super::{Core, Phase};
-use crate::driver::{Driver, Info, Shared, panic_text, with_read_buffer};
-use crate::transport::Transport;
+use crate::driver::{Driver, Info, Shared, panic_text, pool, with_read_buffer};
+use crate::transport::{Transport, write_all};
 use crate::websocket::WebSocket;
-
-thread_local! {
-    /// The compressors and inflaters of this worker.
-    static POOL: Pool = Pool::default();
-}
 
 /// Carries one connection from its first byte to its end.
 pub(super) async fn connection<S: Send + 'static, T: Transport>(
@@ -47,7 +41,7 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             }
             let handler = (core.handler)(WebSocket::new(shared.clone()), state);
             drop(core);
-            Driver::new(shared, io, carry, handler).await;
+            Driver::new(shared, io, carry, Some(handler)).await;
         }
         Outcome::Answer(response) => {
             let linger = core.settings.config.close_timeout.min(MOST_LINGER);
@@ -209,12 +203,9 @@ async fn open<S: Send + 'static, T: Transport>(
         target: request.head().target().into(),
         subprotocol: subprotocol.map(Into::into),
         deflate: deflate.as_ref().map(DeflateAnswer::params),
+        response: None,
     };
-    let setup = info.deflate.map(|params| DeflateSetup {
-        params,
-        compress: true,
-        pool: POOL.with(Clone::clone),
-    });
+    let setup = info.deflate.map(|params| DeflateSetup { params, compress: true, pool: pool() });
     let config = settings.core_config.clone();
     let shared = Shared::new(
         |now| Connection::new(Role::Server, config, setup, now),
@@ -311,17 +302,6 @@ const MOST_ANSWER: Duration = Duration::from_secs(300);
 const MOST_LINGER: Duration = Duration::from_secs(2);
 /// Bytes in one read of a head; frames that come with it are carried to the driver.
 const HEAD_READ: usize = 16 << 10;
-
-async fn write_all<T: Transport>(io: &mut T, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let n = poll_fn(|cx| io.poll_write(cx, &[IoSlice::new(bytes)])).await?;
-        if n == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        bytes.advance(n);
-    }
-    Ok(())
-}
 
 /// Writes all of a long answer to a peer that goes on reading it.
 async fn write_steadily<T: Transport>(io: &mut T, bytes: &[u8]) -> io::Result<()> {

@@ -4,6 +4,7 @@
 mod peer;
 mod servers;
 
+mod client;
 mod closing;
 mod draining;
 mod frames;

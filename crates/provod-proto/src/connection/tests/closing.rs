@@ -167,6 +167,32 @@ fn a_local_close_ends_within_its_timeout_whatever_the_peer_does() {
 }
 
 #[test]
+fn where_it_extends_the_close_timeout_counts_from_the_last_progress() {
+    let mut c = client_with(Config { close_extends: true, ..quiet() });
+    c.send(Message::text("all of it")).unwrap();
+    c.close(None, at(0)).unwrap();
+    assert_eq!(c.poll_timeout().map(|t| t.0), Some(at(5000)));
+    drain(&mut c, at(1000));
+    assert_eq!(c.poll_timeout().map(|t| t.0), Some(at(6000)), "output left");
+    let fragment = raw(&c, RawFrame::new(TEXT, "hal").fin(false));
+    assert!(feed(&mut c, &fragment, at(2000)).unwrap().is_empty());
+    assert_eq!(c.poll_timeout().map(|t| t.0), Some(at(7000)), "a fragment came");
+    let ping = frame(&c, PING, b"");
+    feed(&mut c, &ping, at(3000)).unwrap();
+    assert_eq!(c.poll_timeout().map(|t| t.0), Some(at(8000)), "a Ping came");
+    let rest = raw(&c, RawFrame::new(0, "f"));
+    feed(&mut c, &rest[..1], at(4000)).unwrap();
+    assert_eq!(c.poll_timeout().map(|t| t.0), Some(at(8000)), "half a header is no frame");
+    c.handle_reading_paused();
+    assert_eq!(c.poll_timeout(), None, "what comes now lies unread");
+    c.handle_reading_resumed(at(9000));
+    assert_eq!(c.poll_timeout().map(|t| t.0), Some(at(14_000)));
+    assert_eq!(messages(feed(&mut c, &rest[1..], at(9500)).unwrap()), [Message::text("half")]);
+    c.handle_timeout(at(14_500));
+    assert!(c.is_done() && !closed(&c).is_clean());
+}
+
+#[test]
 fn a_close_that_was_not_written_is_not_said_to_be_sent() {
     let mut s = server();
     let close = frame(&s, CLOSE, b"\x03\xe8");

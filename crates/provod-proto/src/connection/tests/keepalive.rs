@@ -107,7 +107,7 @@ fn the_deadline_is_suspended_while_reading_is_paused() {
         drain(&mut s, at(now));
         assert!(!s.is_done(), "at {now} ms");
     }
-    s.handle_reading_resumed();
+    s.handle_reading_resumed(at(3400));
     assert_eq!(s.poll_timeout(), Some((at(4000), TimerKind::Ping)));
     ping(&mut s, at(4000));
     s.handle_timeout(at(4400));
