@@ -394,6 +394,12 @@ impl Connection {
         self.outgoing.flush()
     }
 
+    /// Takes [`begin_message`](Self::begin_message) back, unless a piece was queued since. Returns
+    /// whether it did.
+    pub fn cancel_message(&mut self) -> bool {
+        self.outgoing.cancel()
+    }
+
     /// Queues a Ping. Its Pong comes as [`Event::Pong`] with the round-trip time.
     ///
     /// # Errors

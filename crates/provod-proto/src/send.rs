@@ -79,6 +79,8 @@ struct Stream {
     form: Form,
     /// For text.
     utf8: Utf8Check,
+    /// A piece was queued.
+    begun: bool,
 }
 
 /// The compressor and the window that the peer can inflate.
@@ -198,12 +200,13 @@ impl Outgoing {
         self.may_begin()?;
         // The length is not known yet, so `Auto` compresses.
         let form = self.form(usize::MAX, compress, 0);
-        self.stream = Some(Stream { opcode: kind.opcode(), form, utf8: Utf8Check::default() });
+        self.stream =
+            Some(Stream { opcode: kind.opcode(), form, utf8: Utf8Check::default(), begun: false });
         Ok(())
     }
 
     pub(crate) fn chunk(&mut self, data: Bytes, last: bool) -> Result<(), UsageError> {
-        let Some(Stream { opcode, form, utf8 }) = &mut self.stream else {
+        let Some(Stream { opcode, form, utf8, begun }) = &mut self.stream else {
             return Err(UsageError::NoMessageInProgress);
         };
         if data.is_empty() && !last {
@@ -217,12 +220,17 @@ impl Outgoing {
             }
             *utf8 = with;
         }
+        *begun = true;
         let pending = Pending { opcode: *opcode, data, last, flush: false, form: *form };
         if last {
             self.stream = None;
         }
         self.push(pending);
         Ok(())
+    }
+
+    pub(crate) fn cancel(&mut self) -> bool {
+        self.stream.take_if(|stream| !stream.begun).is_some()
     }
 
     /// Lets the compressor give out what it has kept of the message begun.

@@ -105,6 +105,23 @@ fn a_flush_gives_the_peer_all_that_was_written() {
 }
 
 #[test]
+fn rfc7692_7_2_3_6_a_message_may_end_with_nothing_behind_a_flush() {
+    for takeover in [false, true] {
+        let mut s = deflating(Role::Server, quiet(), params(takeover, 15));
+        let mut c = deflating(client_role(), quiet(), params(takeover, 15));
+        for word in ["one", "two"] {
+            s.begin_message(MessageKind::Text, Compress::Auto).unwrap();
+            s.send_chunk(word.into(), false).unwrap();
+            s.flush_message().unwrap();
+            let mut bytes = drain(&mut s, at(0));
+            s.send_chunk(Bytes::new(), true).unwrap();
+            bytes.extend(drain(&mut s, at(0)));
+            assert_eq!(messages(feed(&mut c, &bytes, at(0)).unwrap()), [Message::text(word)]);
+        }
+    }
+}
+
+#[test]
 fn an_empty_message_is_one_empty_chunk() {
     let mut s = server();
     s.stream_messages(true);
