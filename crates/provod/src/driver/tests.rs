@@ -1,0 +1,4 @@
+//! The driver over transports that play a script.
+
+mod script;
+mod vectors;
