@@ -72,7 +72,19 @@ impl Sender {
         self.shared.try_send(message.into())
     }
 
-    /// Queues a message that is encoded, and compressed, once for all connections it is sent on.
+    /// As [`send`](Self::send), of a message that is encoded, and compressed, once for all connections
+    /// it is sent on.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send`](crate::WebSocket::send).
+    pub async fn send_prepared(&self, message: &Prepared) -> Result<(), Error> {
+        let mut place = Place::new(&self.shared, Queue::Senders);
+        let shared = &self.shared;
+        poll_fn(|cx| shared.poll_send_prepared(message, &mut place.slot, cx.waker())).await
+    }
+
+    /// As [`try_send`](Self::try_send), of such a message.
     ///
     /// # Errors
     ///

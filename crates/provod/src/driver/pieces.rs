@@ -59,19 +59,10 @@ impl Shared {
         slot: &mut Option<Slot>,
         waker: &Waker,
     ) -> Poll<Result<(), Error>> {
-        let mut state = self.lock();
-        if !state.is_turn(*slot) && state.core.can_send() {
-            *slot = Some(state.senders.wait(*slot, waker));
-            return Poll::Pending;
-        }
-        if let Some(slot) = slot.take() {
-            state.senders.leave(slot);
-        }
-        if !state.core.can_send() {
-            return Poll::Ready(Err(Error::new(Kind::Closed)));
-        }
-        state.streaming = true;
-        Poll::Ready(Ok(()))
+        self.poll_turn(slot, waker, |state| {
+            state.streaming = true;
+            Ok(())
+        })
     }
 
     /// Waits for room for a piece, or for the end.

@@ -140,20 +140,39 @@ impl Shared {
         slot: &mut Option<Slot>,
         waker: &Waker,
     ) -> Poll<Result<(), Error>> {
+        self.poll_turn(slot, waker, |state| match message.take() {
+            Some(message) => state.send(message, compress),
+            None => Ok(()),
+        })
+    }
+
+    pub(crate) fn poll_send_prepared(
+        &self,
+        message: &Prepared,
+        slot: &mut Option<Slot>,
+        waker: &Waker,
+    ) -> Poll<Result<(), Error>> {
+        self.poll_turn(slot, waker, |state| state.send_prepared(message))
+    }
+
+    /// Waits in the queue of those who send; then does what is to be done.
+    pub(super) fn poll_turn(
+        &self,
+        slot: &mut Option<Slot>,
+        waker: &Waker,
+        turn: impl FnOnce(&mut State) -> Result<(), Error>,
+    ) -> Poll<Result<(), Error>> {
         let mut state = self.lock();
-        if state.core.can_send() && !state.is_turn(*slot) {
+        let open = state.core.can_send();
+        if open && !state.is_turn(*slot) {
             *slot = Some(state.senders.wait(*slot, waker));
             return Poll::Pending;
         }
         if let Some(slot) = slot.take() {
             state.senders.leave(slot);
         }
+        let result = if open { turn(&mut state) } else { Err(Error::new(Kind::Closed)) };
         let next = state.next_sender();
-        let result = match message.take() {
-            Some(message) => state.send(message, compress),
-            None if state.core.can_send() => Ok(()),
-            None => Err(Error::new(Kind::Closed)),
-        };
         let driver = state.tell_writer();
         drop(state);
         next.into_iter().chain(driver).for_each(Waker::wake);
@@ -193,11 +212,7 @@ impl Shared {
         &self,
         message: &'a Prepared,
     ) -> Result<(), TrySendError<&'a Prepared>> {
-        self.try_queue(message, |state, message| {
-            state.core.send_prepared(message, Compress::Auto)?;
-            state.counters.messages_out.add(1);
-            Ok(())
-        })
+        self.try_queue(message, State::send_prepared)
     }
 
     fn try_queue<M: Clone>(

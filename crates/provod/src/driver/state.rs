@@ -6,8 +6,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use provod_proto::{
-    self as proto, Cause, CloseCode, CloseFrame, Compress, Connection, Message, Timestamp,
-    Utf8Bytes,
+    self as proto, Cause, CloseCode, CloseFrame, Compress, Connection, Message, Prepared,
+    Timestamp, Utf8Bytes,
 };
 
 use super::inbox::{Ended, Inbox};
@@ -166,6 +166,12 @@ impl State {
 
     pub(super) fn send(&mut self, message: Message, compress: Compress) -> Result<(), Error> {
         self.core.send_with(message, compress)?;
+        self.counters.messages_out.add(1);
+        Ok(())
+    }
+
+    pub(super) fn send_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
+        self.core.send_prepared(message, Compress::Auto)?;
         self.counters.messages_out.add(1);
         Ok(())
     }

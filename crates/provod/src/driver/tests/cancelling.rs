@@ -168,9 +168,7 @@ async fn a_send_dropped_at_any_step_is_whole_or_not_there_and_the_next_one_is_wo
     use Dropped::*;
     for when in [BeforeItsFirstPoll, WhileItWaits, WhenItWasWoken, AfterItIsDone] {
         for dropped in 0..3 {
-            let mut config = Config::default();
-            config.high_water = 1;
-            let (gate, ws) = opened(config);
+            let (gate, ws) = opened(Config { high_water: 1, ..Config::default() });
             // The queue is full until there is room.
             ws.send("stopper").await.unwrap();
             let mut sends = ["a", "b", "c"].map(|name| Some(sending(&ws, name)));
@@ -223,9 +221,7 @@ async fn many_senders_some_cancelled_tear_double_and_lose_nothing() {
             random ^= random << 17;
             random % n
         };
-        let mut config = Config::default();
-        config.high_water = 1 + next(300) as usize;
-        let (gate, ws) = opened(config);
+        let (gate, ws) = opened(Config { high_water: 1 + next(300) as usize, ..Config::default() });
         let done = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
         for task in 0..8 {
@@ -290,9 +286,7 @@ fn texts_of(gate: &Gate) -> Vec<String> {
 async fn a_writer_dropped_at_any_step_leaves_the_turn_to_the_next() {
     use provod_proto::MessageKind;
     use tokio::io::AsyncWriteExt as _;
-    let mut config = Config::default();
-    config.high_water = 1;
-    let (gate, ws) = opened(config);
+    let (gate, ws) = opened(Config { high_water: 1, ..Config::default() });
     ws.send("stopper").await.unwrap();
     // It waits for its turn and is dropped.
     assert!(give_up(ws.send_writer(MessageKind::Text)).is_none());
