@@ -107,21 +107,3 @@ fn drain(connection: &mut Connection, now: Timestamp) -> Vec<u8> {
         out.extend(some);
     }
 }
-
-/// Numbers that follow from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number from 1 to `most`.
-    fn up_to(&mut self, most: usize) -> usize {
-        1 + (self.next() % most.max(1) as u64) as usize
-    }
-}
