@@ -4,6 +4,8 @@
 
 pub mod emulator;
 pub mod fuzz;
+pub mod pair;
+pub mod peer;
 mod random;
 
 pub use provod_proto as proto;

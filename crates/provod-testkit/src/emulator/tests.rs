@@ -186,7 +186,7 @@ async fn streams_carry_all_both_ways_whatever_the_network() {
         let (a, b) = duplex(Faults::rough(seed), Faults::rough(seed + 1000));
         a.control().pend(3);
         b.control().pend(2);
-        let data: Vec<u8> = (0..4000u32).map(|i| (i * i >> 5) as u8).collect();
+        let data: Vec<u8> = (0..4000u32).map(|i| ((i * i) >> 5) as u8).collect();
         let talk = |stream: Stream, data: Vec<u8>| async move {
             let (mut reads, mut writes) = tokio::io::split(stream);
             let mut got = Vec::new();
