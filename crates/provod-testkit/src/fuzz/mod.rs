@@ -6,20 +6,23 @@ use std::io::IoSlice;
 
 use provod_proto::{Connection, Event, MessageKind, Payload, Role, Timestamp};
 
+pub mod conversation;
 pub mod frames;
 pub mod head;
 pub mod inflate;
 pub mod operations;
+mod script;
 
 /// A fuzz body.
 pub type Body = fn(&[u8]);
 
 /// Every target: its name, which is also its folder in `fuzz/corpus`, and its body.
-pub const TARGETS: [(&str, Body); 4] = [
+pub const TARGETS: [(&str, Body); 5] = [
     ("head", head::run),
     ("frames", frames::run),
     ("inflate", inflate::run),
     ("operations", operations::run),
+    ("conversation", conversation::run),
 ];
 
 /// The key that clients mask with here.
