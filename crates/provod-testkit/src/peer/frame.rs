@@ -1,5 +1,7 @@
 //! What goes over the wire of a scripted peer.
 
+use std::fmt;
+
 use bytes::Bytes;
 use provod_proto::raw::RawFrame;
 use provod_proto::{Side, apply_mask};
@@ -108,7 +110,7 @@ pub fn close(code: u16) -> RawFrame {
 }
 
 /// A frame as it was received, unmasked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Frame {
     /// The FIN bit.
@@ -119,6 +121,24 @@ pub struct Frame {
     pub opcode: u8,
     /// The payload.
     pub payload: Vec<u8>,
+}
+
+/// As much of a payload as `{:?}` shows, in bytes.
+const SHOWN: usize = 200;
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.payload.len();
+        // min: the end lies in the payload.
+        let shown = self.payload[..len.min(SHOWN)].escape_ascii();
+        f.debug_struct("Frame")
+            .field("fin", &self.fin)
+            .field("rsv1", &self.rsv1)
+            .field("opcode", &self.opcode)
+            .field("len", &len)
+            .field("payload", &format_args!("b\"{shown}\""))
+            .finish()
+    }
 }
 
 impl Frame {
