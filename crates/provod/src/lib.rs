@@ -25,6 +25,9 @@ mod config;
 mod counters;
 mod driver;
 mod error;
+mod one_line;
+mod pipe;
+mod runtime;
 mod server;
 mod trace;
 mod transport;
@@ -45,6 +48,7 @@ pub use client::{Client, HttpResponse, connect};
 pub use config::Config;
 pub use counters::{Counters, Stats};
 pub use error::{Error, TrySendError};
+pub use pipe::{pipe, pipe_with};
 pub use server::{Accept, Address, Drain, Request, Running, Server, serve};
 pub use websocket::{Sender, WebSocket};
 
