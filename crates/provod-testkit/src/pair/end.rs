@@ -76,7 +76,7 @@ impl End {
     /// The application takes what comes again.
     pub fn resume(&mut self) {
         self.paused = false;
-        self.connection.handle_reading_resumed();
+        self.connection.handle_reading_resumed(self.now);
     }
 
     /// The messages received since the last call; other events stay.

@@ -4,6 +4,7 @@ mod accept;
 mod admission;
 mod listen;
 mod open;
+mod over;
 mod request;
 mod run;
 
@@ -352,10 +353,14 @@ impl<S> Core<S> {
         *self.phase.borrow()
     }
 
-    /// Waits until the server has stopped.
-    async fn stopped(&self) {
-        // The sender lives in `self`, so this ends with `Stopped` and nothing else.
-        let _ = self.phase.subscribe().wait_for(|p| *p == Phase::Stopped).await;
+    /// What its opening handshakes need.
+    fn opening(&self) -> Opening<'_, S> {
+        Opening {
+            settings: &self.settings,
+            on_request: &self.on_request,
+            counters: &self.counters,
+            phase: &self.phase,
+        }
     }
 
     /// Closes a connection because the server drains or has stopped.
@@ -365,5 +370,25 @@ impl<S> Core<S> {
             Phase::Draining(code) => shared.close(proto::CloseFrame::new(code, "").ok()),
             Phase::Stopped => shared.abort(),
         }
+    }
+}
+
+/// What an opening handshake needs, with or without a listener.
+struct Opening<'a, S> {
+    settings: &'a Settings,
+    on_request: &'a OnRequest<S>,
+    counters: &'a Arc<Counters>,
+    phase: &'a watch::Sender<Phase>,
+}
+
+impl<S> Opening<'_, S> {
+    fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Waits until the server has stopped.
+    async fn stopped(&self) {
+        // The sender outlives `self`, so this ends with `Stopped` and nothing else.
+        let _ = self.phase.subscribe().wait_for(|p| *p == Phase::Stopped).await;
     }
 }
