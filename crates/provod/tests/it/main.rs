@@ -7,6 +7,7 @@ mod servers;
 mod client;
 mod closing;
 mod draining;
+mod faults;
 mod frames;
 mod handshake;
 mod keepalive;
