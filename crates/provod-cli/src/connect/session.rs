@@ -165,7 +165,8 @@ async fn leave(ws: &mut WebSocket, code: CloseCode, limit: Duration) -> Result<(
 /// What the end of the connection means, once this end's last words are on their way.
 async fn outcome(ws: &mut WebSocket, end: Result<(), Error>) -> Result<(), Failure> {
     let closed = ws.closed().await;
-    tracing::info!(code = %closed.code(), clean = closed.is_clean(), unsent = closed.unsent, "closed");
+    let (code, clean, unsent) = (closed.code(), closed.is_clean(), closed.unsent);
+    tracing::info!(%code, clean, unsent, "closed");
     end?;
     match closed.received.flatten() {
         Some(frame) if !matches!(frame.code, CloseCode::NORMAL | CloseCode::GOING_AWAY) => {

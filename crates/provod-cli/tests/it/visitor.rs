@@ -25,7 +25,7 @@ pub(crate) fn visit<I: AsRef<[u8]>>(
     input: I,
 ) -> impl Future<Output = Visit> + use<I> {
     let child = command(arguments).spawn().unwrap();
-    finish(child, input.as_ref().to_vec())
+    finish(child, input)
 }
 
 /// Gives it the rest of its input and waits for its end.
