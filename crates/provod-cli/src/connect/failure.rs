@@ -67,7 +67,7 @@ impl Failure {
 impl From<provod::Error> for Failure {
     fn from(e: provod::Error) -> Self {
         if let Some(response) = e.http_response() {
-            return Self { code: REFUSED, line: Some(refused(response)) };
+            return Self { code: REFUSED, line: Some(refused(&e, response)) };
         }
         let code = if e.is_usage() {
             USAGE
@@ -92,23 +92,14 @@ impl From<provod::Error> for Failure {
     }
 }
 
-/// An answer of HTTP in one line: status, where it points to, and how its body begins.
-fn refused(response: &HttpResponse) -> String {
-    let mut line = format!("the server answered {}", response.status());
-    if !response.reason().is_empty() {
-        let _ = write!(line, " {}", response.reason());
-    }
-    line.push_str(" instead of opening a WebSocket");
-    if let Some(location) = response.header("Location") {
-        let _ = write!(line, " (Location: {})", escape::line(location));
-    }
+/// An answer of HTTP in one line: what the library says about it, and how its body begins.
+fn refused(e: &provod::Error, response: &HttpResponse) -> String {
+    let mut line = e.to_string();
     let body = response.body();
     let start = body.get(..BODY).unwrap_or(body).trim_ascii();
     if !start.is_empty() {
-        let _ = write!(line, ": {}", escape::line(start));
-        if body.len() > BODY {
-            line.push_str("...");
-        }
+        let more = if body.len() > BODY { "..." } else { "" };
+        let _ = write!(line, "; it says: {}{more}", escape::line(start));
     }
     line
 }

@@ -155,6 +155,22 @@ async fn slow_standard_output_slows_the_peer_down() {
     seen.expect_failure(11, &["without a Close frame"]);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_ends_it_though_nobody_reads_its_output() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let host = Host::new().await;
+    let mut child = command(&["--close-timeout=200ms", &host.url()]).spawn().unwrap();
+    let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    let (mut guest, _) = host.open().await;
+    // More than a pipe takes; the Pong says that it has arrived.
+    guest.send([binary(&[7; 200_000]), b"\x89\x00".to_vec()].concat()).await;
+    guest.expect(10, b"").await;
+    kill_process(pid, Signal::TERM).unwrap();
+    guest.expect_close(1001).await;
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(143));
+}
+
 #[tokio::test]
 async fn input_is_not_read_faster_than_the_peer_takes_it() {
     let host = Host::new().await;

@@ -91,18 +91,19 @@ async fn code_6_tls() {
 async fn code_7_an_answer_that_is_no_upgrade() {
     let seen = at(&[], async |mut guest| {
         guest.head().await;
-        guest.send(b"HTTP/1.1 403 For\x80bidden\r\nContent-Length: 18\r\n\r\n").await;
+        guest.send(b"HTTP/1.1 403 For\x80bidden\r\nContent-Length: 20\r\n\r\n").await;
         guest.send(b"go\x1b[2J\r\nprovod: away").await;
     })
     .await;
     seen.expect_failure(7, &["403"]);
     let seen = at(&[], async |mut guest| {
         guest.head().await;
-        let head = "HTTP/1.1 302 Found\r\nLocation: http://x/\u{9b}2J\r\nContent-Length: 0\r\n\r\n";
+        let head =
+            "HTTP/1.1 302 Fo\u{9b}und\r\nLocation: http://x/\u{9b}\r\nContent-Length: 0\r\n\r\n";
         guest.send(head).await;
     })
     .await;
-    seen.expect_failure(7, &["302 Found", r"Location: http://x/\u{9b}2J"]);
+    seen.expect_failure(7, &["302"]);
     let server = crate::process::Provod::serve(&[]);
     let url = format!("ws://{}/_provod/health", server.address);
     visit(&[&url], "").await.expect_failure(7, &["404"]);
