@@ -61,7 +61,7 @@ pub(crate) async fn until_signal(
     }
 }
 
-/// The signals that end a command, listened for from the moment this is made: before the server says
+/// The signals that end a command, listened for from the moment this is made: before a server says
 /// that it is ready, or one that comes right then would kill the process.
 #[cfg(unix)]
 pub(crate) struct Signals {
