@@ -26,6 +26,10 @@ impl Connection {
             self.timers.stop(TimerKind::Ping);
             self.timers.stop(TimerKind::PongDeadline);
         }
+        if !self.is_receiving() {
+            // What is not whole by now never will be.
+            self.incoming.abandon();
+        }
         match action {
             Action::None => {}
             Action::Timer | Action::Restart => self.close_timer(now),
@@ -94,7 +98,7 @@ impl Connection {
                 cause: self.cause.clone().unwrap_or(Cause::Lost),
                 received: self.received.clone(),
                 sent,
-                unsent: unsent + self.output_lost.unwrap_or_default(),
+                unsent: unsent + self.output_lost.unwrap_or_default() + self.given_up,
             }));
         }
     }
