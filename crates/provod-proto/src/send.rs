@@ -182,7 +182,13 @@ impl Outgoing {
             self.wire.shared(prepared.frame());
             return Ok(());
         }
-        self.push(Pending { opcode, data: payload.clone(), last: true, form: Form::Plain, marks: 0 });
+        self.push(Pending {
+            opcode,
+            data: payload.clone(),
+            last: true,
+            form: Form::Plain,
+            marks: 0,
+        });
         Ok(())
     }
 

@@ -15,15 +15,19 @@
 //! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits,
 //!   origins, compression, workers, an answer for each request, a graceful drain.
 //! - [`WebSocket`] receives and sends; its [`Sender`] can be cloned and given to any task.
+//! - [`Group`] sends one message to many, encoded and compressed once; what happens to those who
+//!   read too slowly is a [`SlowPolicy`]. A [`MemoryBudget`] bounds all connections together.
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!
 //! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the
 //! application does, every queue is bounded, and each future says whether it is cancel safe.
 
+mod budget;
 mod config;
 mod counters;
 mod driver;
 mod error;
+mod group;
 mod server;
 mod trace;
 mod transport;
@@ -40,9 +44,11 @@ pub use provod_proto::{
     Prepared, Utf8Bytes,
 };
 
+pub use budget::MemoryBudget;
 pub use config::Config;
 pub use counters::{Counters, Stats};
 pub use error::{Error, TrySendError};
+pub use group::{Group, Member, Published, SlowPolicy};
 pub use server::{Accept, Address, Drain, Request, Running, Server, serve};
 pub use websocket::{Sender, WebSocket};
 

@@ -208,6 +208,14 @@ pub struct Sender {
 }
 
 impl Sender {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// As [`WebSocket::send`].
     ///
     /// # Errors
@@ -303,7 +311,7 @@ impl Sender {
     /// Bytes that are queued and not yet handed to the system.
     #[must_use]
     pub fn buffered_amount(&self) -> usize {
-        self.shared.lock().core.buffered()
+        self.shared.buffered()
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::state::{PingWait, State, register};
 use super::waiters::Slot;
+use crate::budget::MemoryBudget;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{Error, Kind, TrySendError};
@@ -79,11 +80,27 @@ impl Shared {
         let mut state = self.lock();
         let result = f(&mut state);
         let waker = state.tell_writer();
+        let overdrawn = state.account();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
+        relieve(overdrawn);
         result
+    }
+
+    /// Gives up all that the connection holds, because memory is short. Returns how much that was;
+    /// `None` when it did so before.
+    pub(crate) fn shed(&self) -> Option<usize> {
+        let now = self.now();
+        let mut state = self.lock();
+        let freed = state.shed(now);
+        let waker = state.tell_driver();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        freed
     }
 
     // ---- what the handles ask ----
@@ -94,6 +111,10 @@ impl Shared {
         if let Some(message) = state.inbox.pop() {
             if state.paused && state.is_inbox_half_empty() {
                 tell_driver(state);
+            } else {
+                let overdrawn = state.account();
+                drop(state);
+                relieve(overdrawn);
             }
             return Poll::Ready(Ok(Some(message)));
         }
@@ -130,22 +151,31 @@ impl Shared {
         if let Some(slot) = slot.take() {
             state.senders.leave(slot);
         }
+        state.sender_had_turn();
         let next = state.next_sender();
         let result = match message.take() {
             Some(message) => state.send(message, compress),
             None => Ok(()),
         };
         let driver = state.tell_writer();
+        let overdrawn = state.account();
         drop(state);
         next.into_iter().chain(driver).for_each(Waker::wake);
+        relieve(overdrawn);
         Poll::Ready(result)
     }
 
     /// Somebody gives up his place.
     pub(crate) fn leave(&self, queue: Queue, slot: Slot) {
         let mut state = self.lock();
+        let mut driver = None;
         let next = match queue {
-            Queue::Senders if state.senders.leave(slot) => state.next_sender(),
+            Queue::Senders if state.senders.leave(slot) => {
+                if state.sender_had_turn() {
+                    driver = state.tell_driver();
+                }
+                state.next_sender()
+            }
             Queue::Senders => None,
             Queue::Drained => {
                 state.drained.leave(slot);
@@ -157,9 +187,7 @@ impl Shared {
             }
         };
         drop(state);
-        if let Some(next) = next {
-            next.wake();
-        }
+        next.into_iter().chain(driver).for_each(Waker::wake);
     }
 
     pub(crate) fn try_send(&self, message: Message) -> Result<(), TrySendError<Message>> {
@@ -299,9 +327,17 @@ impl Shared {
 /// Tells the driver that something changed, once the lock is given back.
 fn tell_driver(mut state: MutexGuard<'_, State>) {
     let waker = state.tell_driver();
+    let overdrawn = state.account();
     drop(state);
     if let Some(waker) = waker {
         waker.wake();
+    }
+    relieve(overdrawn);
+}
+
+fn relieve(overdrawn: Option<MemoryBudget>) {
+    if let Some(budget) = overdrawn {
+        budget.relieve();
     }
 }
 
