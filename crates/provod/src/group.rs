@@ -161,7 +161,8 @@ impl Group {
     /// Whoever calls this between messages lets a burst reach its own sender instead of the members'
     /// limits.
     pub async fn drained(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+        // As far ahead as a timer can be set.
+        let deadline = Instant::now() + patience.min(Duration::from_secs(86400 * 365 * 30));
         for (id, sender) in self.0.behind() {
             if timeout_at(deadline, sender.drained()).await.is_err()
                 && let Some(seat) = self.0.lock().seats.get_mut(&id)

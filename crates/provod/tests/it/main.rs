@@ -4,9 +4,11 @@
 mod peer;
 mod servers;
 
+mod budget;
 mod closing;
 mod draining;
 mod frames;
+mod group;
 mod handshake;
 mod keepalive;
 mod observing;
