@@ -117,7 +117,11 @@ impl MemoryBudget {
     /// Counts a fixed sum until the guard is dropped; `None` when the budget is used up.
     pub(crate) fn reserve(&self, bytes: usize) -> Option<Reservation> {
         if self.is_used_up() {
-            return None;
+            // Perhaps for a moment: somebody is about to give way.
+            self.relieve();
+            if self.is_used_up() {
+                return None;
+            }
         }
         self.add(bytes);
         let reservation = Reservation { budget: self.clone(), bytes };
@@ -208,16 +212,17 @@ impl Account {
     /// The connection holds so much now. Returns the budget when it is overdrawn.
     pub(crate) fn set(&mut self, held: usize) -> Option<MemoryBudget> {
         if held != self.counted {
+            let step = if self.closed { 0 } else { step(held) };
+            // First among the holders, then in the sum: whoever finds too much finds somebody.
+            if step != self.step {
+                self.stand_at(step);
+            }
             if held > self.counted {
                 self.budget.add(held - self.counted);
             } else {
                 self.budget.subtract(self.counted - held);
             }
             self.counted = held;
-            let step = if self.closed { 0 } else { step(held) };
-            if step != self.step {
-                self.stand_at(step);
-            }
         }
         self.budget.is_overdrawn().then(|| self.budget.clone())
     }

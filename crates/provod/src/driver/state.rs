@@ -254,6 +254,8 @@ impl State {
         self.discard(now);
         self.senders.take_all().chain(self.drained.take_all()).for_each(Waker::wake);
         self.settle();
+        // The driver drops it in its next turn, which is at hand.
+        self.carried = 0;
         self.account();
         Some(freed)
     }
