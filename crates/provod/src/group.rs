@@ -14,8 +14,8 @@ use crate::budget::MemoryBudget;
 use crate::driver::{Delivery, Shared};
 use crate::websocket::Sender;
 
-/// What happens to a subscriber that reads too slowly. What is queued for it never passes
-/// [`hard_limit`](crate::Config::hard_limit) by more than one message, whatever the policy.
+/// What happens to a subscriber that reads too slowly. Whatever the policy, what is queued for it
+/// is bounded, by [`hard_limit`](crate::Config::hard_limit) and one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum SlowPolicy {
@@ -25,8 +25,9 @@ pub enum SlowPolicy {
     Close,
     /// A message that finds the hard limit reached is left out.
     DropNewest,
-    /// When what waits reaches the hard limit, the oldest message is left out. For a log, where
-    /// the recent counts.
+    /// Beside the send queue up to its [`high_water`](crate::Config::high_water) mark, messages wait
+    /// up to the hard limit; when they reach it, the oldest is left out. For a log, where the recent
+    /// counts.
     DropOldest,
     /// While the last message has not left whole, only the newest one after it waits: for the
     /// position of a player, where each message makes the one before it worthless.
