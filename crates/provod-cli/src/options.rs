@@ -129,6 +129,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
+    /// How much memory all connections together may hold; when it is used up, those that hold the
+    /// most are closed with 1013 [default: no limit but those of each connection]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory_budget: Option<u64>,
+
     /// Let pages of this origin connect too: https://example.com, example.com, null, or * for all; may be
     /// given several times
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
@@ -163,6 +168,10 @@ impl Options {
         }
         if let Some(max) = self.max_connections {
             server = server.max_connections(max as usize);
+        }
+        if let Some(limit) = self.memory_budget {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            server = server.memory_budget(&provod::MemoryBudget::new(limit));
         }
         server
     }

@@ -119,7 +119,8 @@ impl Error {
         matches!(*self.0, Kind::Peer(proto::Error::Protocol(_)))
     }
 
-    /// The peer hit a limit, such as the longest message.
+    /// The peer hit a limit, such as the longest message, or the connection had to give way because
+    /// a [`MemoryBudget`](crate::MemoryBudget) was used up.
     #[must_use]
     pub fn is_limit(&self) -> bool {
         matches!(*self.0, Kind::Peer(proto::Error::Limit(_)))
@@ -205,6 +206,10 @@ impl fmt::Display for Error {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Peer(proto::Error::Limit(proto::LimitError::MemoryBudget)) => f.write_str(
+                "the memory budget is used up and this connection held the most: raise the budget, \
+                 or lower what one connection may hold",
+            ),
             Self::Peer(e) => e.fmt(f),
             Self::Usage(e) => e.fmt(f),
             Self::Closed => f.write_str("the connection is closing or closed"),

@@ -15,17 +15,21 @@
 //! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits,
 //!   origins, compression, workers, an answer for each request, a graceful drain.
 //! - [`WebSocket`] receives and sends; its [`Sender`] can be cloned and given to any task.
+//! - [`Group`] sends one message to many, encoded and compressed once; what happens to those who
+//!   read too slowly is a [`SlowPolicy`]. A [`MemoryBudget`] bounds all connections together.
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!
 //! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the
 //! application does, every queue is bounded, and each future says whether it is cancel safe.
 
+mod budget;
 mod client;
 mod config;
 mod counters;
 mod driver;
 mod error;
 mod futures;
+mod group;
 mod one_line;
 mod pipe;
 mod receiver;
@@ -48,10 +52,12 @@ pub use provod_proto::{
     MessageKind, Prepared, Utf8Bytes,
 };
 
+pub use budget::MemoryBudget;
 pub use client::{Client, HttpResponse, connect};
 pub use config::Config;
 pub use counters::{Counters, Stats};
 pub use error::{Error, TrySendError};
+pub use group::{Group, Member, Published, SlowPolicy};
 pub use pipe::{pipe, pipe_with};
 pub use receiver::Receiver;
 pub use sender::Sender;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use provod_proto::handshake::{ClientRequest, DeflateConfig, HeadLimits};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::budget::MemoryBudget;
 use crate::config::Config;
 use crate::error::Error;
 use crate::runtime;
@@ -78,6 +79,7 @@ pub struct Client {
     timeouts: Timeouts,
     #[cfg(unix)]
     unix: Option<PathBuf>,
+    budget: Option<MemoryBudget>,
 }
 
 /// How long each step may take.
@@ -110,6 +112,7 @@ impl Client {
             },
             #[cfg(unix)]
             unix: None,
+            budget: None,
         }
     }
 
@@ -147,6 +150,13 @@ impl Client {
     /// Sets limits, queues and times of the connection.
     pub fn config(mut self, config: Config) -> Self {
         self.config = Arc::new(config);
+        self
+    }
+
+    /// Counts the memory of the connection in a budget that it shares with others; when that is used
+    /// up, the connection may have to give way.
+    pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
+        self.budget = Some(budget.clone());
         self
     }
 

@@ -74,6 +74,9 @@ pub(super) async fn open<T: Transport>(
         client.config.clone(),
         Arc::default(),
     );
+    if let Some(budget) = &client.budget {
+        budget.watch(&shared);
+    }
     tokio::spawn(Driver::new(shared.clone(), io, carry, None));
     Ok(WebSocket::new(shared))
 }

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::admission::Ticket;
 use super::request::{Accept, Request};
 use super::{Core, Opening, Phase};
+use crate::budget::Reservation;
 use crate::driver::{Driver, Info, Shared, panic_text, pool, with_read_buffer};
 use crate::error::{Kind, Step};
 use crate::runtime::deadline;
@@ -33,9 +34,12 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     mut io: T,
     peer: Box<str>,
     ticket: Ticket,
+    memory: Option<Reservation>,
 ) {
     // Boxed, so that an open connection does not carry the room that its handshake needed.
-    match Box::pin(handshake(&core.opening(), &mut io, peer, &ticket)).await {
+    let outcome = Box::pin(handshake(&core.opening(), &mut io, peer, &ticket)).await;
+    drop(memory);
+    match outcome {
         Outcome::Open(open) => {
             let Open { shared, carry, state } = *open;
             ticket.opened(&shared);
@@ -234,6 +238,9 @@ async fn open<S: Send + 'static, T: Transport>(
         settings.config.clone(),
         core.counters.clone(),
     );
+    if let Some(budget) = &settings.budget {
+        budget.watch(&shared);
+    }
     Outcome::Open(Box::new(Open { shared, carry, state: accept.state }))
 }
 

@@ -67,7 +67,7 @@ impl<S: Send + 'static> Server<S> {
         runtime::check()?;
         // Nobody drains this server, and its only connection never makes room.
         let (phase, _) = watch::channel(Phase::Running);
-        let Some(ticket) = Arc::new(Admission::new(1)).admit() else {
+        let Some(ticket) = Arc::new(Admission::new(1, 1)).admit() else {
             return Err(Error::new(Kind::Aborted));
         };
         let opening = Opening {

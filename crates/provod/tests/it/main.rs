@@ -4,11 +4,13 @@
 mod peer;
 mod servers;
 
+mod budget;
 mod client;
 mod closing;
 mod draining;
 mod faults;
 mod frames;
+mod group;
 mod handshake;
 mod keepalive;
 mod observing;
