@@ -11,6 +11,8 @@ mod frames;
 mod handshake;
 mod keepalive;
 mod observing;
+mod over;
+mod scripted;
 mod sending;
 #[cfg(unix)]
 mod sockets;
