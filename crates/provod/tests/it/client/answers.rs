@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use provod::{Client, DeflateConfig, HeadLimits};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{answered, plain};
 use crate::peer::soon;
@@ -318,4 +318,28 @@ async fn a_server_that_answers_before_it_has_read_the_request() {
     let (ws, ()) = soon(async { tokio::join!(client.connect_over(near), served) }).await;
     let e = ws.expect_err("a refusal");
     assert_eq!(e.http_response().map(provod::HttpResponse::body), Some(&b"big"[..]), "{e}");
+}
+
+#[tokio::test]
+async fn a_server_that_opens_before_it_has_read_the_request_still_gets_all_of_it() {
+    let (near, mut far) = tokio::io::duplex(64);
+    let client = plain().header("Cookie", "x".repeat(1000));
+    let served = async {
+        let mut got = String::new();
+        while !got.contains("Sec-WebSocket-Version") {
+            got.push(char::from(far.read_u8().await.expect("a request")));
+        }
+        // The pipe is full again, so this is read while the request still waits.
+        far.write_all(filled(&got, &good(&[])).as_bytes()).await.expect("it is taken");
+        while !got.ends_with("\r\n\r\n") {
+            got.push(char::from(far.read_u8().await.expect("the rest")));
+        }
+        (far, got)
+    };
+    let (ws, (mut far, got)) =
+        soon(async { tokio::join!(client.connect_over(near), served) }).await;
+    let ws = ws.expect("it opens");
+    assert!(got.contains(&"x".repeat(1000)), "{got}");
+    ws.send("Hi").await.expect("it is queued");
+    assert_eq!(soon(far.read_u16()).await.expect("a frame"), 0x8182);
 }

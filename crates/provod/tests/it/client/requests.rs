@@ -177,3 +177,15 @@ fn outside_of_a_runtime_it_is_an_error() {
     };
     assert!(e.is_usage() && e.to_string().contains("tokio"), "{e}");
 }
+
+#[tokio::test]
+async fn a_client_can_connect_in_a_task_of_its_own() {
+    let (near, far) = tokio::io::duplex(4096);
+    let client = tokio::spawn(async move { plain().connect_over(near).await.map(drop) });
+    let server =
+        tokio::spawn(async move { provod::Server::new().accept_over(far).await.map(drop) });
+    assert!(soon(client).await.expect("no panic").is_ok());
+    assert!(soon(server).await.expect("no panic").is_ok());
+    let dialing = tokio::spawn(async { provod::connect("ws://127.0.0.1:0/").await.map(drop) });
+    assert!(soon(dialing).await.expect("no panic").is_err());
+}
