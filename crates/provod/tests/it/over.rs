@@ -180,3 +180,18 @@ async fn each_end_of_a_pipe_has_its_own_settings() {
     client.send("more than ten bytes").await.expect("it is queued");
     assert!(soon(server.recv()).await.is_err_and(|e| e.is_limit()));
 }
+
+#[tokio::test]
+async fn a_message_that_inflates_past_the_limit_fails_with_1009() {
+    let mut narrow = hasty();
+    narrow.limits.max_message = 10_000;
+    let compressing = DeflateConfig::default();
+    let client = plain().compression(compressing).config(narrow);
+    let (opened, accepted) = meet(client, &Server::new().compression(compressing)).await;
+    let (mut client, mut server) = (opened.expect("it opens"), accepted.expect("it is accepted"));
+    server.send(vec![0; 10 << 20]).await.expect("it is queued");
+    let e = soon(client.recv()).await.expect_err("a bomb");
+    assert!(e.is_limit() && e.close_code() == Some(1009.into()), "{e}");
+    assert_eq!(soon(server.recv()).await.expect("a Close"), None);
+    assert_eq!(soon(server.closed()).await.code(), 1009.into());
+}
