@@ -206,24 +206,24 @@ impl fmt::Display for Error {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Peer(proto::Error::Limit(proto::LimitError::MemoryBudget)) => f.write_str(
+            Kind::Peer(proto::Error::Limit(proto::LimitError::MemoryBudget)) => f.write_str(
                 "the memory budget is used up and this connection held the most: raise the budget, \
                  or lower what one connection may hold",
             ),
-            Self::Peer(e) => e.fmt(f),
-            Self::Usage(e) => e.fmt(f),
-            Self::Closed => f.write_str("the connection is closing or closed"),
-            Self::Ended => f.write_str("the connection was lost: it ended without a Close frame"),
-            Self::Cut => f.write_str("the message was cut: the peer closed in the middle of it"),
-            Self::Transport(e) => write!(f, "the connection was lost: {e}"),
-            Self::Silent => {
+            Kind::Peer(e) => e.fmt(f),
+            Kind::Usage(e) => e.fmt(f),
+            Kind::Closed => f.write_str("the connection is closing or closed"),
+            Kind::Ended => f.write_str("the connection was lost: it ended without a Close frame"),
+            Kind::Cut => f.write_str("the message was cut: the peer closed in the middle of it"),
+            Kind::Transport(e) => write!(f, "the connection was lost: {e}"),
+            Kind::Silent => {
                 f.write_str("the connection was lost: no sign of life from the peer after a Ping")
             }
-            Self::CloseTimeout => {
+            Kind::CloseTimeout => {
                 f.write_str("the connection was lost: the closing handshake did not end in time")
             }
-            Self::Aborted => f.write_str("the connection was given up by this end"),
-            Self::Listen { address, source } => match source.kind() {
+            Kind::Aborted => f.write_str("the connection was given up by this end"),
+            Kind::Listen { address, source } => match source.kind() {
                 io::ErrorKind::AddrInUse => write!(
                     f,
                     "cannot listen on {address}: the address is in use; stop the other program or \
@@ -236,12 +236,12 @@ impl fmt::Display for Kind {
                 ),
                 _ => write!(f, "cannot listen on {address}: {source}"),
             },
-            Self::Url(why) => write!(f, "the address is not valid: {why}"),
-            Self::Tls => f.write_str("wss:// needs TLS, which is not built in yet; use ws://"),
-            Self::Resolve { host, source } => {
+            Kind::Url(why) => write!(f, "the address is not valid: {why}"),
+            Kind::Tls => f.write_str("wss:// needs TLS, which is not built in yet; use ws://"),
+            Kind::Resolve { host, source } => {
                 write!(f, "cannot resolve {host:?}: {source}; is the name right?")
             }
-            Self::Connect { address, source } => {
+            Kind::Connect { address, source } => {
                 write!(f, "cannot connect to {address}: {source}")?;
                 match source.kind() {
                     io::ErrorKind::ConnectionRefused => f.write_str("; is the server running?"),
@@ -249,28 +249,28 @@ impl fmt::Display for Kind {
                     _ => Ok(()),
                 }
             }
-            Self::NoAnswer => {
+            Kind::NoAnswer => {
                 f.write_str("the connection was lost: the server hung up without an answer")
             }
-            Self::Refused(response) => refused(response, f),
-            Self::Answer(why) => write!(f, "the server's answer is not valid: {why}"),
-            Self::Timeout { step, limit, place } => match step {
+            Kind::Refused(response) => refused(response, f),
+            Kind::Answer(why) => write!(f, "the server's answer is not valid: {why}"),
+            Kind::Timeout { step, limit, place } => match step {
                 Step::Resolve => write!(f, "resolving {place:?} took longer than {limit:?}"),
                 Step::Connect => write!(f, "connecting to {place} took longer than {limit:?}"),
                 Step::Handshake => write!(f, "the answer of {place} took longer than {limit:?}"),
                 Step::Request => write!(f, "the client's request took longer than {limit:?}"),
             },
-            Self::NoRequest => {
+            Kind::NoRequest => {
                 f.write_str("the connection was lost: the client hung up without a whole request")
             }
-            Self::TurnedAway { status, why } => {
+            Kind::TurnedAway { status, why } => {
                 write!(f, "the client was answered with status {status}: {why}")
             }
-            Self::Setting(what) => f.write_str(what),
-            Self::Random(why) => {
+            Kind::Setting(what) => f.write_str(what),
+            Kind::Random(why) => {
                 write!(f, "the system gives no random numbers, which masking needs: {why}")
             }
-            Self::Start(e) => write!(f, "cannot start a worker: {e}"),
+            Kind::Start(e) => write!(f, "cannot start a worker: {e}"),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! WebSocket for Rust: a server as plain as Node's `ws`, safe by default.
+//! WebSocket for Rust: a client that just connects and a server as plain as Node's `ws`, safe by
+//! default.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), provod::Error> {
@@ -12,11 +13,15 @@
 //! # }
 //! ```
 //!
+//! - [`connect`] opens a WebSocket as a client, [`Client`] sets everything about how: headers,
+//!   subprotocols, compression, a time limit for each step.
 //! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits,
 //!   origins, compression, workers, an answer for each request, a graceful drain.
 //! - [`WebSocket`] receives and sends; its [`Sender`] can be cloned and given to any task.
 //! - [`Group`] sends one message to many, encoded and compressed once; what happens to those who
 //!   read too slowly is a [`SlowPolicy`]. A [`MemoryBudget`] bounds all connections together.
+//! - [`Client::connect_over`] and [`Server::accept_over`] work on any stream; [`pipe`] connects two
+//!   ends in memory, for tests.
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!
 //! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the

@@ -10,28 +10,35 @@ const MOST: usize = 400;
 pub(crate) struct OneLine<'a, 'f> {
     out: &'a mut fmt::Formatter<'f>,
     room: usize,
+    cut: bool,
 }
 
 impl<'a, 'f> OneLine<'a, 'f> {
     pub(crate) fn new(out: &'a mut fmt::Formatter<'f>) -> Self {
-        Self { out, room: MOST }
+        Self { out, room: MOST, cut: false }
     }
 }
 
 impl fmt::Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
-            if self.room == 0 {
-                return Ok(());
+            // Escapes controls, and what is invisible or changes the direction of the text.
+            let quote = matches!(c, '"' | '\'' | '\\');
+            let escaped = c.escape_debug();
+            let length = if quote { 1 } else { escaped.len() };
+            if length > self.room {
+                self.room = 0;
+                return if std::mem::replace(&mut self.cut, true) {
+                    Ok(())
+                } else {
+                    self.out.write_char('…')
+                };
             }
-            self.room -= 1;
-            if self.room == 0 {
-                self.out.write_char('…')?;
-            } else if matches!(c, '"' | '\'' | '\\') {
+            self.room -= length;
+            if quote {
                 self.out.write_char(c)?;
             } else {
-                // Escapes controls, and what is invisible or changes the direction of the text.
-                write!(self.out, "{}", c.escape_debug())?;
+                write!(self.out, "{escaped}")?;
             }
         }
         Ok(())

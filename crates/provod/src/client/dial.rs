@@ -2,14 +2,15 @@
 
 use std::future::{Future as _, poll_fn};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 #[cfg(unix)]
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use url::Host;
 
@@ -19,6 +20,8 @@ use crate::error::{Error, Kind, Step};
 
 /// How long an address is tried alone before the next one is tried beside it (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
+/// Names that are resolved at the same time; more wait.
+const MOST_LOOKUPS: usize = 64;
 /// Addresses that an error names.
 const NAMED: usize = 4;
 
@@ -39,19 +42,34 @@ async fn resolve(address: &Address, limit: Duration) -> Result<Vec<SocketAddr>, 
         Host::Domain(name) => name,
     };
     let failed = |source| Error::new(Kind::Resolve { host: name.clone(), source });
-    match timeout(limit, lookup_host((name.as_str(), address.port()))).await {
-        Ok(Ok(found)) => {
-            let found: Vec<_> = found.collect();
-            if found.is_empty() {
-                return Err(failed(io::Error::other("the name has no address")));
-            }
-            Ok(found)
-        }
+    let host = (name.clone(), address.port());
+    let lookup =
+        off_the_runtime(move || (host.0.as_str(), host.1).to_socket_addrs().map(Vec::from_iter));
+    match timeout(limit, lookup).await {
+        Ok(Ok(found)) if found.is_empty() => Err(failed(io::Error::other("it has no address"))),
+        Ok(Ok(found)) => Ok(found),
         Ok(Err(e)) => Err(failed(e)),
         Err(_) => {
             Err(Error::new(Kind::Timeout { step: Step::Resolve, limit, place: name.clone() }))
         }
     }
+}
+
+/// Runs what blocks on a thread of its own. Tokio's threads for that would hold up the end of the
+/// runtime until the system's resolver gives up, long after the caller has.
+async fn off_the_runtime<T: Send + 'static>(
+    block: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    static THREADS: Semaphore = Semaphore::const_new(MOST_LOOKUPS);
+    let gone = || io::Error::other("the resolver gave no answer");
+    let permit = THREADS.acquire().await.map_err(|_| gone())?;
+    let (tell, told) = oneshot::channel();
+    std::thread::Builder::new().name("provod-resolve".to_owned()).spawn(move || {
+        let _permit = permit;
+        // Whoever asked may have given up.
+        let _ = tell.send(block());
+    })?;
+    told.await.unwrap_or_else(|_| Err(gone()))
 }
 
 /// Connects to one of `addresses`, in their order. One that does not answer holds the others up
@@ -155,7 +173,7 @@ pub(super) async fn unix(path: &Path, limit: Duration) -> Result<tokio::net::Uni
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -179,7 +197,7 @@ mod tests {
     /// An address where connecting neither succeeds nor fails: a full backlog.
     #[cfg(target_os = "linux")]
     async fn dead() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
-        let socket = TcpSocket::new_v4().unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
         let address = listener.local_addr().unwrap();
@@ -211,6 +229,28 @@ mod tests {
         assert!(e.is_timeout() && !e.is_connect(), "{e}");
         let text = e.to_string();
         assert!(text.contains("example.com:80") && text.contains(&dead.to_string()), "{text}");
+    }
+
+    #[test]
+    fn a_resolver_that_hangs_does_not_hold_up_the_end_of_the_runtime() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (started, starts) = std::sync::mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.spawn(off_the_runtime(move || {
+            started.send(()).unwrap();
+            let _ = held.recv();
+            Ok(())
+        }));
+        runtime.block_on(tokio::task::yield_now());
+        let patience = Duration::from_secs(30);
+        starts.recv_timeout(patience).expect("it starts");
+        let (ended, ends) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(runtime);
+            ended.send(()).unwrap();
+        });
+        ends.recv_timeout(patience).expect("nobody waits for the resolver");
+        drop(release);
     }
 
     #[tokio::test]

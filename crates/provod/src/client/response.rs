@@ -13,7 +13,7 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    pub(super) fn new(head: ResponseHead, body: Bytes) -> Self {
+    pub(crate) fn new(head: ResponseHead, body: Bytes) -> Self {
         Self { head, body }
     }
 

@@ -70,6 +70,7 @@ impl<S: Send + 'static> Server<S> {
         let Some(ticket) = Arc::new(Admission::new(1, 1)).admit() else {
             return Err(Error::new(Kind::Aborted));
         };
+        self.counters.accepted.add(1);
         let opening = Opening {
             settings: &self.settings,
             on_request: &self.on_request,

@@ -14,6 +14,8 @@ mod group;
 mod handshake;
 mod keepalive;
 mod observing;
+mod over;
+mod scripted;
 mod sending;
 #[cfg(unix)]
 mod sockets;
