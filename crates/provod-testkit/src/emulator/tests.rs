@@ -204,6 +204,14 @@ async fn streams_carry_all_both_ways_whatever_the_network() {
     }
 }
 
+#[test]
+fn a_stream_goes_wherever_a_socket_goes() {
+    fn socket<T: tokio::io::AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static>() {}
+    fn handle<T: Clone + Send + Sync + 'static>() {}
+    socket::<Stream>();
+    handle::<Control>();
+}
+
 #[tokio::test]
 async fn a_vectored_write_is_one_operation() {
     let (mut a, mut b) = duplex(Faults::none().capacity(8), Faults::none());

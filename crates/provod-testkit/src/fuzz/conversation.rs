@@ -23,7 +23,7 @@ struct Said {
     /// Accepted, and not heard yet.
     unheard: VecDeque<(MessageKind, Vec<u8>)>,
     streaming: Option<(MessageKind, Vec<u8>)>,
-    /// Bytes of the longest message.
+    /// Bytes of the longest message, whole or not.
     longest: usize,
 }
 
@@ -175,6 +175,7 @@ impl Conversation {
                 let sent = connection.send_chunk(Bytes::copy_from_slice(&bytes), last);
                 assert_eq!(sent.is_ok(), may, "{sent:?}");
                 all.extend(bytes);
+                said.longest = said.longest.max(all.len());
                 match sent {
                     Ok(()) if last => said.accepted(kind, all),
                     Ok(()) => said.streaming = Some((kind, all)),
@@ -228,7 +229,7 @@ impl Conversation {
                 assert!(Some(message) == said.unheard.pop_front(), "not the next that was said");
             }
             heard.controls.clear();
-            let longest = said.streaming.as_ref().map_or(0, |s| s.1.len()).max(said.longest);
+            let longest = said.longest;
             let (most, capacity) = (self.said[who].most_queued(), self.capacity[who]);
             let (end, link) = self.at(who);
             let connection = end.connection();
@@ -249,6 +250,9 @@ impl Conversation {
         self.pair.run_until_closed();
         assert!(self.pair.now().since(start) <= LONGEST_END);
         self.check();
+        for end in [&self.pair.client, &self.pair.server] {
+            assert_eq!(end.connection().buffered(), 0, "what was given up is let go");
+        }
         let [client, server] = [&self.pair.client, &self.pair.server]
             .map(|end| end.closed().expect("it is over").clone());
         for (from, to, said) in
