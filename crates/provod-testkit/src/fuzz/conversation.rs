@@ -25,6 +25,8 @@ struct Said {
     streaming: Option<(MessageKind, Vec<u8>)>,
     /// Bytes of the longest message, whole or not.
     longest: usize,
+    /// Bytes of the message that the Close left without an end.
+    unfinished: usize,
 }
 
 impl Said {
@@ -39,7 +41,10 @@ impl Said {
     fn most_queued(&self) -> usize {
         let streamed = self.streaming.as_ref().map_or(0, |(_, bytes)| bytes.len());
         let payloads: usize = self.unheard.iter().map(|(_, bytes)| bytes.len()).sum();
-        (payloads + streamed) * 3 + self.unheard.len() * 32 + (64 + 64 + 2) * 139 + 32
+        (payloads + streamed + self.unfinished) * 3
+            + self.unheard.len() * 32
+            + (64 + 64 + 2) * 139
+            + 32
     }
 }
 
@@ -180,7 +185,7 @@ impl Conversation {
                     Ok(()) if last => said.accepted(kind, all),
                     Ok(()) => said.streaming = Some((kind, all)),
                     // It is closed, and the message will never be whole.
-                    Err(_) => {}
+                    Err(_) => said.unfinished = all.len(),
                 }
             }
             (6, None) => {
@@ -212,8 +217,8 @@ impl Conversation {
         let may = connection.can_send();
         // 1005 is never on the wire: here it stands for a Close without a code.
         assert_eq!(connection.close((code != 1005).then_some(frame), now).is_ok(), may);
-        if may {
-            self.said[who].streaming = None;
+        if may && let Some((_, bytes)) = self.said[who].streaming.take() {
+            self.said[who].unfinished = bytes.len();
         }
     }
 
