@@ -4,8 +4,8 @@
 //! |---|---|
 //! | a client | [`peer::Listener`]: the test plays the server, step by step |
 //! | a server | [`peer::Peer`]: the test plays the client, over a socket or any other stream |
-//! | either one on a bad network | [`emulator::duplex`]: two streams with [`Faults`](emulator::Faults) |
-//! | what happens when an I/O call fails | [`Control::fail_operation`](emulator::Control::fail_operation) |
+//! | either one on a bad network | [`emulator::duplex`]: two streams with faults |
+//! | what happens when an I/O call fails | [`emulator::Control`]: the n-th call fails |
 //! | the protocol itself, or hours of it | [`pair::Pair`]: both ends and the network in one value |
 //!
 //! # A client
@@ -69,7 +69,8 @@
 //! #     if ws.byte().await.is_none() { return }
 //! # }
 //!
-//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?.block_on(async {
+//! # let mut runtime = tokio::runtime::Builder::new_current_thread();
+//! # runtime.enable_all().start_paused(true).build()?.block_on(async {
 //! for offset in 0..200 {
 //!     let (ours, theirs) = emulator::duplex(Faults::none().half_close(offset), Faults::none());
 //!     let server = tokio::spawn(my_server(theirs));

@@ -162,9 +162,12 @@ impl Link {
         }
         let most = self.arrived(now).min(buf.len());
         if most > 0 {
-            for (to, from) in buf.iter_mut().zip(self.bytes.drain(..most)) {
-                *to = from;
-            }
+            // most <= buf.len(), and as many bytes are in the two slices together.
+            let (front, back) = self.bytes.as_slices();
+            let n = front.len().min(most);
+            buf[..n].copy_from_slice(&front[..n]);
+            buf[n..most].copy_from_slice(&back[..most - n]);
+            self.bytes.drain(..most);
             self.take(most);
             return Ok(most);
         }

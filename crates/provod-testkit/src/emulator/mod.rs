@@ -12,7 +12,8 @@
 //! use provod_testkit::emulator::{self, Faults};
 //! use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 //!
-//! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(async {
+//! # let mut runtime = tokio::runtime::Builder::new_current_thread();
+//! # runtime.enable_time().start_paused(true).build()?.block_on(async {
 //! let slow = Faults::new(7).split(1..=3).delay(Duration::ZERO..=Duration::from_secs(60));
 //! let (mut ours, theirs) = emulator::duplex(slow, Faults::none());
 //! ours.write_all(b"one line\n").await?;

@@ -47,7 +47,7 @@ impl Wire {
     }
 
     /// End `end` did something: the other has a look. What broke one direction breaks both.
-    fn spread(&mut self, end: usize) {
+    fn spread(&mut self, end: usize) -> Wakers {
         let mut wakers = [self.readers[1 - end].take(), self.writers[1 - end].take(), None, None];
         if let Some(kind) = self.links.iter().find_map(Link::broken) {
             let now = self.now();
@@ -55,9 +55,12 @@ impl Wire {
             wakers[2] = self.readers[end].take();
             wakers[3] = self.writers[end].take();
         }
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        wakers
     }
 }
+
+/// Tasks to wake once the lock is released: what a waker does is not ours.
+type Wakers = [Option<Waker>; 4];
 
 /// One end of two.
 #[derive(Debug, Clone)]
@@ -84,26 +87,38 @@ impl End {
             Verdict::Go => {}
             Verdict::Fail(kind) => return Poll::Ready(Err(kind.into())),
             Verdict::ComeAgain => {
+                drop(wire);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
         let now = wire.now();
-        match act(&mut wire, now) {
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                let slot = match operation {
-                    Operation::Read => &mut wire.readers[self.end],
-                    Operation::Write | Operation::Shutdown => &mut wire.writers[self.end],
-                };
-                *slot = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            result => {
-                wire.operations[self.end].done(operation);
-                wire.spread(self.end);
-                Poll::Ready(result)
-            }
+        let result = act(&mut wire, now);
+        if result.as_ref().is_err_and(|e| e.kind() == ErrorKind::WouldBlock) {
+            let slot = match operation {
+                Operation::Read => &mut wire.readers[self.end],
+                Operation::Write | Operation::Shutdown => &mut wire.writers[self.end],
+            };
+            let before = slot.replace(cx.waker().clone());
+            drop(wire);
+            drop(before);
+            return Poll::Pending;
         }
+        wire.operations[self.end].done(operation);
+        let wakers = wire.spread(self.end);
+        drop(wire);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        Poll::Ready(result)
+    }
+
+    /// Does something to the wire from outside, which concerns both ends.
+    fn change(&self, act: impl FnOnce(&mut Wire, Timestamp)) {
+        let mut wire = self.lock();
+        let now = wire.now();
+        act(&mut wire, now);
+        let wakers = [wire.spread(self.end), wire.spread(1 - self.end)];
+        drop(wire);
+        wakers.into_iter().flatten().flatten().for_each(Waker::wake);
     }
 }
 
@@ -216,11 +231,11 @@ impl AsyncWrite for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let mut wire = self.at.lock();
-        let now = wire.now();
-        wire.links[self.at.end].finish(now);
-        wire.links[1 - self.at.end].abandon();
-        wire.spread(self.at.end);
+        let end = self.at.end;
+        self.at.change(|wire, now| {
+            wire.links[end].finish(now);
+            wire.links[1 - end].abandon();
+        });
     }
 }
 
@@ -252,30 +267,27 @@ impl Control {
 
     /// From now on nothing that this end writes arrives.
     pub fn stall(&self) {
-        self.at.lock().links[self.at.end].stall();
+        self.change(|link, _| link.stall());
     }
 
     /// Ends a stall of what this end writes, be it of [`stall`](Self::stall) or of its
     /// [`Faults`].
     pub fn release(&self) {
-        let mut wire = self.at.lock();
-        wire.links[self.at.end].release();
-        wire.spread(self.at.end);
+        self.change(|link, _| link.release());
     }
 
     /// Breaks the connection, both ways: what has arrived can still be read.
     pub fn cut(&self, kind: ErrorKind) {
-        let mut wire = self.at.lock();
-        let now = wire.now();
-        wire.links[self.at.end].cut(kind, now);
-        wire.spread(self.at.end);
+        self.change(|link, now| link.cut(kind, now));
     }
 
     /// Ends what this end writes, behind all that it has written; later writes fail.
     pub fn half_close(&self) {
-        let mut wire = self.at.lock();
-        let now = wire.now();
-        wire.links[self.at.end].finish(now);
-        wire.spread(self.at.end);
+        self.change(Link::finish);
+    }
+
+    fn change(&self, act: impl FnOnce(&mut Link, Timestamp)) {
+        let end = self.at.end;
+        self.at.change(|wire, now| act(&mut wire.links[end], now));
     }
 }

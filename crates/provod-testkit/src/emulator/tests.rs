@@ -204,6 +204,14 @@ async fn streams_carry_all_both_ways_whatever_the_network() {
     }
 }
 
+#[test]
+fn a_stream_goes_wherever_a_socket_goes() {
+    fn socket<T: tokio::io::AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static>() {}
+    fn handle<T: Clone + Send + Sync + 'static>() {}
+    socket::<Stream>();
+    handle::<Control>();
+}
+
 #[tokio::test]
 async fn a_vectored_write_is_one_operation() {
     let (mut a, mut b) = duplex(Faults::none().capacity(8), Faults::none());
@@ -290,4 +298,17 @@ async fn the_operation_that_fails_is_the_one_asked_for_and_stays_failed() {
     b.write_all(b"yes").await.unwrap();
     assert_eq!(a.read(&mut [0; 8]).await.unwrap(), 3, "the other kinds go on");
     assert_eq!(control.operations(), 3);
+}
+
+#[tokio::test]
+async fn a_writer_that_waits_for_room_learns_of_its_half_close() {
+    let (mut a, _b) = duplex(Faults::none().capacity(1), Faults::none());
+    let control = a.control();
+    let write = tokio::spawn(async move { a.write_all(b"hello").await });
+    while control.operations() < 2 {
+        tokio::task::yield_now().await;
+    }
+    control.half_close();
+    let error = soon(write).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
 }

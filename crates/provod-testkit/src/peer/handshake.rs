@@ -91,14 +91,15 @@ impl Peer {
     }
 
     async fn next_answer(&mut self, place: Place) -> Answer {
-        let mut reader = ResponseReader::new(LIMITS);
         let head = loop {
-            let pushed = reader.push(&self.buf).unwrap_or_else(|e| panic!("{place}: {e}"));
-            self.buf.drain(..pushed.consumed);
-            match pushed.head {
-                Some(head) => break head,
-                None => assert!(self.fill(place).await, "{place}: the end instead of an answer"),
+            // All anew, so that a future that is dropped loses nothing.
+            let pushed = ResponseReader::new(LIMITS).push(&self.buf);
+            let pushed = pushed.unwrap_or_else(|e| panic!("{place}: {e}"));
+            if let Some(head) = pushed.head {
+                self.buf.drain(..pushed.consumed);
+                break head;
             }
+            assert!(self.fill(place).await, "{place}: the end instead of an answer");
         };
         let length = head.header_str("Content-Length").map_or(0, |n| {
             n.parse().unwrap_or_else(|e| panic!("{place}: Content-Length {n:?}: {e}"))
@@ -120,14 +121,14 @@ impl Peer {
     }
 
     pub(super) async fn next_request(&mut self, place: Place) -> RequestHead {
-        let mut reader = RequestReader::new(LIMITS);
         loop {
-            let pushed = reader.push(&self.buf).unwrap_or_else(|e| panic!("{place}: {e}"));
-            self.buf.drain(..pushed.consumed);
-            match pushed.head {
-                Some(head) => return head,
-                None => assert!(self.fill(place).await, "{place}: the end instead of a request"),
+            let pushed = RequestReader::new(LIMITS).push(&self.buf);
+            let pushed = pushed.unwrap_or_else(|e| panic!("{place}: {e}"));
+            if let Some(head) = pushed.head {
+                self.buf.drain(..pushed.consumed);
+                return head;
             }
+            assert!(self.fill(place).await, "{place}: the end instead of a request");
         }
     }
 

@@ -124,7 +124,8 @@ impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 /// One end of a connection, played by a test.
 ///
 /// Each `expect` and each step that reads [panics](self) when what comes is something else, or
-/// nothing. A future that is dropped loses no bytes that were read.
+/// nothing. A future that is dropped loses nothing that was read, but for the beginning of a
+/// [`message`](Self::message) or a body.
 pub struct Peer {
     io: Pin<Box<dyn Io>>,
     buf: Vec<u8>,
