@@ -240,6 +240,7 @@ fn close(a: &mut End, script: &mut Script<'_>, now: Timestamp) {
 /// Lets both ends say all they have, close, and end.
 fn finish(mut ends: [End; 2], mut now: Timestamp) {
     for end in &mut ends {
+        end.connection.handle_reading_resumed(now);
         if end.connection.can_send() {
             let _ = end.connection.close(None, now);
         }
