@@ -75,10 +75,17 @@ pub(super) struct Open<S> {
 /// How an opening handshake ended.
 pub(super) enum Outcome<S> {
     Open(Box<Open<S>>),
-    /// With an answer of plain HTTP, which is still to be written, and why.
-    Answer(Response, Cow<'static, str>),
+    /// With an answer of plain HTTP, which is still to be written.
+    Answer(Response, Kind),
     /// With nobody to answer.
     Gone(Kind),
+}
+
+impl<S> Outcome<S> {
+    fn answer(response: Response, why: impl Into<Cow<'static, str>>) -> Self {
+        let why = Kind::TurnedAway { status: response.status(), why: why.into() };
+        Self::Answer(response, why)
+    }
 }
 
 pub(super) async fn handshake<S: Send + 'static, T: Transport>(
@@ -97,7 +104,7 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
             core.counters.refused(if drain { "draining" } else { "evicted" });
             core.counters.turned_away.add(1);
             let why = "the server is busy, try again later";
-            return Outcome::Answer(unavailable(why), why.into());
+            return Outcome::answer(unavailable(why), why);
         }
         read = timeout_at(deadline, read_head(io, &mut reader)) => read,
     };
@@ -113,14 +120,14 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
         Ok(Err(refusal)) => return core.refuse(&refusal, None),
         Err(_) => {
             core.counters.refused("timeout");
+            let late = Kind::Timeout { step: Step::Request, limit, place: String::new() };
             if reader.is_empty() {
                 // Browsers open connections ahead of need; nothing was asked, so nothing is
                 // answered.
-                let place = String::new();
-                return Outcome::Gone(Kind::Timeout { step: Step::Request, limit, place });
+                return Outcome::Gone(late);
             }
-            let why = "the request head took too long";
-            return Outcome::Answer(Response::text(408, why), why.into());
+            let response = Response::text(408, "the request head took too long");
+            return Outcome::Answer(response, late);
         }
     };
     let upgrade = match validate(&head) {
@@ -138,7 +145,7 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
             Ok(None) => None,
             Ok(Some(response)) => {
                 core.counters.plain.add(1);
-                return Outcome::Answer(response.answering(request.head()), NOT_UPGRADE.into());
+                return Outcome::answer(response.answering(request.head()), NOT_UPGRADE);
             }
             Err(refusal) => Some(refusal),
         },
@@ -167,7 +174,7 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
                 core.counters.plain.add(1);
                 NOT_UPGRADE
             };
-            Outcome::Answer(response.answering(request.head()), why.into())
+            Outcome::answer(response.answering(request.head()), why)
         }
         Ok(_) if !request.is_upgrade() => core.refuse(&Refusal::NotUpgrade, Some(request.head())),
         Ok(accept) => open(core, io, &request, accept, carry, deadline).await,
@@ -207,7 +214,7 @@ async fn open<S: Send + 'static, T: Transport>(
         tracing::error!(peer = request.peer(), error = %e, "the application's answer is not valid");
         core.counters.refused("application");
         let response = Response::text(500, "the server's answer was not valid");
-        return Outcome::Answer(response, format!("the answer was not valid: {e}").into());
+        return Outcome::answer(response, format!("the answer was not valid: {e}"));
     }
     // The peer's part of the deadline may have been used up by the application: it gets a moment.
     let deadline = deadline.max(Instant::now() + Duration::from_secs(1));
@@ -255,7 +262,7 @@ impl<S> Opening<'_, S> {
             Some(head) => response.answering(head),
             None => response,
         };
-        Outcome::Answer(response, refusal.to_string().into())
+        Outcome::answer(response, refusal.to_string())
     }
 
     /// What can be said about plain HTTP without the application: the health answer, and that this

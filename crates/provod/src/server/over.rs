@@ -82,12 +82,12 @@ impl<S: Send + 'static> Server<S> {
                 tokio::spawn(Driver::new(open.shared.clone(), io, open.carry, None));
                 Ok((WebSocket::new(open.shared), open.state))
             }
-            Outcome::Answer(response, why) => {
+            Outcome::Answer(response, kind) => {
                 let linger = self.settings.config.close_timeout.min(MOST_LINGER);
                 if say(&mut io, &response).await {
                     tokio::spawn(hang_up(io, linger));
                 }
-                Err(Error::new(Kind::TurnedAway { status: response.status(), why }))
+                Err(Error::new(kind))
             }
             Outcome::Gone(kind) => Err(Error::new(kind)),
         }

@@ -114,13 +114,16 @@ async fn a_client_that_hangs_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_nothing_ends_at_the_deadline() {
+async fn a_client_that_says_too_little_ends_at_the_deadline() {
     let server = Server::new().handshake_timeout(Duration::from_secs(7));
-    let (_near, far) = tokio::io::duplex(4096);
-    let begun = tokio::time::Instant::now();
-    let e = server.accept_over(far).await.expect_err("silence");
-    assert!(e.is_timeout(), "{e}");
-    assert_eq!(begun.elapsed().as_secs(), 7);
+    for said in ["", "GET / HTTP"] {
+        let (mut near, far) = tokio::io::duplex(4096);
+        near.write_all(said.as_bytes()).await.expect("it is taken");
+        let begun = tokio::time::Instant::now();
+        let e = server.accept_over(far).await.expect_err("silence");
+        assert!(e.is_timeout() && !e.is_handshake(), "{e}");
+        assert_eq!(begun.elapsed().as_secs(), 7);
+    }
 }
 
 #[tokio::test]
