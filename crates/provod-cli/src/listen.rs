@@ -1,7 +1,8 @@
 //! `provod listen`: an echo server.
 
 use clap::Args;
-use provod::{OriginPolicy, WebSocket};
+use provod::WebSocket;
+use provod::server::OriginPolicy;
 
 use crate::options::{Compress, Options, address};
 use crate::process::{Signals, announce, run, until_signal};

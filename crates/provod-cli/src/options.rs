@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use provod::{DeflateConfig, OriginPolicy};
+use provod::config::DeflateConfig;
+use provod::server::OriginPolicy;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -171,22 +172,22 @@ impl Options {
         }
         if let Some(limit) = self.memory_budget {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            server = server.memory_budget(&provod::MemoryBudget::new(limit));
+            server = server.memory_budget(&provod::config::MemoryBudget::new(limit));
         }
         server
     }
 
     /// The drain on SIGTERM.
-    pub(crate) fn drain(&self) -> provod::Drain {
-        let mut drain = provod::Drain::default();
+    pub(crate) fn drain(&self) -> provod::server::Drain {
+        let mut drain = provod::server::Drain::default();
         drain.spread = self.drain;
         drain.deadline = self.drain.saturating_add(self.common.close_timeout);
         drain
     }
 
     /// The drain on Ctrl-C: at once.
-    pub(crate) fn stop(&self) -> provod::Drain {
-        let mut drain = provod::Drain::default();
+    pub(crate) fn stop(&self) -> provod::server::Drain {
+        let mut drain = provod::server::Drain::default();
         drain.deadline = self.common.close_timeout;
         drain
     }

@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::io::{self, Write as _};
 
-use provod::{Drain, Error, Running};
+use provod::Error;
+use provod::server::{Drain, Running};
 
 /// Runs `main` on a runtime of one thread; the connections have workers of their own.
 pub(crate) fn run<F>(main: F) -> Result<(), Box<dyn std::error::Error>>

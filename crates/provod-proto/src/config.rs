@@ -91,8 +91,8 @@ pub struct Config {
     pub keepalive: Option<Keepalive>,
     /// The closing handshake ends within this time. Default: 5 s.
     pub close_timeout: Duration,
-    /// After this end's own Close, the time starts anew with each frame that still comes, so that a
-    /// peer can say all it has left. Default: off, the time is absolute.
+    /// After this end's own Close, the time starts anew with each frame that still comes, so that
+    /// a peer can say all it has left. Default: off, the time is absolute.
     pub close_extends: bool,
     /// Longer messages leave as fragments of this many bytes, so that a Pong can pass between
     /// them. Default: 256 KiB.

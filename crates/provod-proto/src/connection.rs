@@ -253,9 +253,9 @@ impl Connection {
         self.turn(Input::Lost, now);
     }
 
-    /// The transport takes no more output, though it may still give input: what is queued is given up
-    /// and nothing can be sent any more. The connection ends with the peer's stream or Close, or
-    /// with the close timeout.
+    /// The transport takes no more output, though it may still give input: what is queued is given
+    /// up and nothing can be sent any more. The connection ends with the peer's stream or
+    /// Close, or with the close timeout.
     pub fn handle_output_lost(&mut self, now: Timestamp) {
         if self.output_lost.is_some() {
             return;
@@ -467,8 +467,8 @@ impl Connection {
         self.outgoing.mark()
     }
 
-    /// Gives messages out as [`Event::Chunk`]: what is held of one that has begun comes with its next
-    /// piece. Off again, a message that was begun in pieces ends in pieces.
+    /// Gives messages out as [`Event::Chunk`]: what is held of one that has begun comes with its
+    /// next piece. Off again, a message that was begun in pieces ends in pieces.
     pub fn stream_messages(&mut self, on: bool) {
         self.incoming.set_streamed(on);
     }

@@ -5,7 +5,8 @@
 //! cargo run -p provod-testkit --example scripted_client
 //! ```
 
-use provod::{BoxError, Drain, Server, WebSocket};
+use provod::server::Drain;
+use provod::{BoxError, Server, WebSocket};
 use provod_testkit::peer::{Peer, ping, pong, raw, soon, text};
 
 /// The program under test: a bot that shouts back.

@@ -4,7 +4,8 @@
 //! cargo run -p provod --example seed_server -- 127.0.0.1:8080
 //! ```
 
-use provod::{OriginPolicy, Server, WebSocket};
+use provod::server::OriginPolicy;
+use provod::{Server, WebSocket};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("слушаю ws://{address}/");
     }
     end_asked().await;
-    running.drain(provod::Drain::default()).await;
+    running.drain(provod::server::Drain::default()).await;
     Ok(())
 }
 

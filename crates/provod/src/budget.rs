@@ -22,8 +22,8 @@ const LEAST: usize = 1 << 10;
 /// message counts for each connection it waits on.
 ///
 /// When more than the limit is used, connections give way until it is not: first the one that holds
-/// the most, to an eighth, even when it is idle and another one asked for the memory. It frees all at
-/// once, its peer is told with 1013, Try Again Later, if it takes a Close soon, and `recv`
+/// the most, to an eighth, even when it is idle and another one asked for the memory. It frees all
+/// at once, its peer is told with 1013, Try Again Later, if it takes a Close soon, and `recv`
 /// returns an error of which [`is_limit`](crate::Error::is_limit) is true. Those that hold
 /// little live on. Where nobody is left to give way, new connections are answered 503.
 ///
@@ -33,7 +33,7 @@ const LEAST: usize = 1 << 10;
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), provod::Error> {
-/// let budget = provod::MemoryBudget::new(512 << 20);
+/// let budget = provod::config::MemoryBudget::new(512 << 20);
 /// provod::Server::new()
 ///     .listen("127.0.0.1:8080")
 ///     .memory_budget(&budget)

@@ -1,8 +1,14 @@
-//! The settings of a connection.
+//! The settings of a connection, and what connections share.
 
 use std::time::Duration;
 
-use provod_proto::{self as proto, Compression, Keepalive, Limits};
+use provod_proto as proto;
+
+pub use provod_proto::deflate::Level;
+pub use provod_proto::handshake::{DeflateConfig, HeadLimits};
+pub use provod_proto::{Compression, Keepalive, Limits};
+
+pub use crate::budget::MemoryBudget;
 
 /// The settings of a connection. All have defaults that are safe on the open internet.
 ///

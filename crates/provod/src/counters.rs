@@ -116,8 +116,8 @@ pub struct Stats {
     pub bytes_out: u64,
     /// Messages that were received and never taken, or left out because a send queue was full.
     pub messages_dropped: u64,
-    /// WebSockets that had to give way because the [`MemoryBudget`](crate::MemoryBudget) was used
-    /// up.
+    /// WebSockets that had to give way because the [`MemoryBudget`](crate::config::MemoryBudget)
+    /// was used up.
     pub shed: u64,
     /// Handlers and request callbacks that panicked.
     pub handler_panics: u64,

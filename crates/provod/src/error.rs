@@ -120,7 +120,7 @@ impl Error {
     }
 
     /// The peer hit a limit, such as the longest message, or the connection had to give way because
-    /// a [`MemoryBudget`](crate::MemoryBudget) was used up.
+    /// a [`MemoryBudget`](crate::config::MemoryBudget) was used up.
     #[must_use]
     pub fn is_limit(&self) -> bool {
         matches!(*self.0, Kind::Peer(proto::Error::Limit(_)))

@@ -88,7 +88,8 @@ impl SinkPart {
 }
 
 /// `poll_ready` waits as [`send`](Sender::send) does; `poll_flush` waits until all is handed to the
-/// system; `poll_close` closes with 1000 and waits for the end, while messages can still be received.
+/// system; `poll_close` closes with 1000 and waits for the end, while messages can still be
+/// received.
 impl Sink<Message> for Sender {
     type Error = Error;
 

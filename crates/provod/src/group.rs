@@ -25,9 +25,9 @@ pub enum SlowPolicy {
     Close,
     /// A message that finds the hard limit reached is left out.
     DropNewest,
-    /// Beside the send queue up to its [`high_water`](crate::Config::high_water) mark, messages wait
-    /// up to the hard limit; when they reach it, the oldest is left out. For a log, where the recent
-    /// counts.
+    /// Beside the send queue up to its [`high_water`](crate::Config::high_water) mark, messages
+    /// wait up to the hard limit; when they reach it, the oldest is left out. For a log, where
+    /// the recent counts.
     DropOldest,
     /// While the last message has not left whole, only the newest one after it waits: for the
     /// position of a player, where each message makes the one before it worthless.
@@ -53,7 +53,8 @@ impl SlowPolicy {
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), provod::Error> {
-/// use provod::{Group, SlowPolicy, WebSocket};
+/// use provod::{Group, WebSocket};
+/// use provod::group::SlowPolicy;
 ///
 /// let room = Group::new();
 /// provod::serve("127.0.0.1:8080", move |mut ws: WebSocket| {
@@ -149,7 +150,7 @@ impl Group {
     /// A [`Prepared`] may be published to several groups and is still encoded once. Anything else
     /// that makes a [`Message`](crate::Message) is compressed at the default level, where a member
     /// agreed to compression and the message is as long as its
-    /// [`threshold`](crate::Compression::threshold).
+    /// [`threshold`](crate::config::Compression::threshold).
     pub fn publish(&self, message: impl Into<Prepared>) -> Published {
         self.0.publish(&message.into(), None)
     }
@@ -159,8 +160,8 @@ impl Group {
     /// [`send`](Sender::send) on it would not wait; but for at most `patience`. A member that was
     /// waited for in vain is not waited for again until it has caught up.
     ///
-    /// Whoever calls this between messages lets a burst reach its own sender instead of the members'
-    /// limits.
+    /// Whoever calls this between messages lets a burst reach its own sender instead of the
+    /// members' limits.
     pub async fn drained(&self, patience: Duration) {
         // As far ahead as a timer can be set.
         let deadline = Instant::now() + patience.min(Duration::from_secs(86400 * 365 * 30));

@@ -19,55 +19,67 @@
 //!   origins, compression, workers, an answer for each request, a graceful drain.
 //! - [`WebSocket`] receives and sends; its [`Sender`] can be cloned and given to any task.
 //! - [`Group`] sends one message to many, encoded and compressed once; what happens to those who
-//!   read too slowly is a [`SlowPolicy`]. A [`MemoryBudget`] bounds all connections together.
+//!   read too slowly is a [`SlowPolicy`](group::SlowPolicy). A
+//!   [`MemoryBudget`](config::MemoryBudget) bounds all connections together.
 //! - [`Client::connect_over`] and [`Server::accept_over`] work on any stream; [`pipe`] connects two
 //!   ends in memory, for tests.
+//! - What is set or asked rarely is a module deeper: [`client`], [`server`], [`config`],
+//!   [`message`], [`close`], [`group`], [`error`].
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!
 //! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the
 //! application does, every queue is bounded, and each future says whether it is cancel safe.
 
 mod budget;
-mod client;
-mod config;
+pub mod client;
+pub mod config;
 mod counters;
 mod driver;
-mod error;
+pub mod error;
 mod futures;
-mod group;
+pub mod group;
 mod one_line;
 mod pipe;
 mod receiver;
 mod runtime;
 mod sender;
-mod server;
+pub mod server;
 mod streaming;
 mod trace;
 mod transport;
 mod websocket;
 
+/// Messages beside the whole ones: their kinds, piece by piece, compressed or not.
+pub mod message {
+    pub use provod_proto::{Compress, Message, MessageKind, Prepared, Utf8Bytes};
+
+    pub use crate::streaming::{MessageReader, MessageWriter};
+}
+
+/// How a connection ended (RFC 6455 section 7).
+pub mod close {
+    pub use provod_proto::{Cause, CloseCode, CloseFrame, Closed};
+}
+
 /// What a handler may fail with: any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use provod_proto as proto;
-pub use provod_proto::deflate::{Level, Pool};
-pub use provod_proto::handshake::{DeflateConfig, HeadLimits, OriginPolicy, Response};
-pub use provod_proto::{
-    Cause, CloseCode, CloseFrame, Closed, Compress, Compression, Keepalive, Limits, Message,
-    MessageKind, Prepared, Utf8Bytes,
-};
+pub use provod_proto::{CloseCode, Closed, Message, Prepared, Utf8Bytes};
 
-pub use budget::MemoryBudget;
-pub use client::{Client, HttpResponse, connect};
+#[doc(inline)]
+pub use client::{Client, connect};
+#[doc(inline)]
 pub use config::Config;
-pub use counters::{Counters, Stats};
-pub use error::{Error, TrySendError};
-pub use group::{Group, Member, Published, SlowPolicy};
+#[doc(inline)]
+pub use error::Error;
+#[doc(inline)]
+pub use group::Group;
 pub use pipe::{pipe, pipe_with};
 pub use receiver::Receiver;
 pub use sender::Sender;
-pub use server::{Accept, Address, Drain, Request, Running, Server, serve};
-pub use streaming::{MessageReader, MessageWriter};
+#[doc(inline)]
+pub use server::{Server, serve};
 pub use websocket::WebSocket;
 
 /// The examples of the README are tests.

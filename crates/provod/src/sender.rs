@@ -16,10 +16,10 @@ use crate::streaming::MessageWriter;
 
 /// A handle for sending on a connection. Clone it freely, give it to any task.
 ///
-/// It is a [`Sink`](futures_core) of messages too; see [`WebSocket`](crate::WebSocket) for what that
-/// adds. It does not keep the connection open: when the [`WebSocket`](crate::WebSocket), or after
-/// [`split`](crate::WebSocket::split) the [`Receiver`](crate::Receiver), is dropped, nothing more can
-/// be sent.
+/// It is a [`Sink`](futures_core) of messages too; see [`WebSocket`](crate::WebSocket) for what
+/// that adds. It does not keep the connection open: when the [`WebSocket`](crate::WebSocket), or
+/// after [`split`](crate::WebSocket::split) the [`Receiver`](crate::Receiver), is dropped, nothing
+/// more can be sent.
 pub struct Sender {
     pub(crate) shared: Arc<Shared>,
     /// `None` until it is used as a sink.
@@ -72,8 +72,8 @@ impl Sender {
         self.shared.try_send(message.into())
     }
 
-    /// As [`send`](Self::send), of a message that is encoded, and compressed, once for all connections
-    /// it is sent on.
+    /// As [`send`](Self::send), of a message that is encoded, and compressed, once for all
+    /// connections it is sent on.
     ///
     /// # Errors
     ///

@@ -17,9 +17,10 @@ use crate::error::Error;
 /// A message that is received as it arrives, with
 /// [`recv_reader`](crate::WebSocket::recv_reader).
 ///
-/// Read it as [`AsyncRead`], or with [`chunk`](Self::chunk). Its end is the end of the message; when
-/// the connection ends first, that is an error. Text is checked to be UTF-8 as it arrives; a character
-/// may be cut between reads. Dropped before the end, the rest of the message is thrown away.
+/// Read it as [`AsyncRead`], or with [`chunk`](Self::chunk). Its end is the end of the message;
+/// when the connection ends first, that is an error. Text is checked to be UTF-8 as it arrives; a
+/// character may be cut between reads. Dropped before the end, the rest of the message is thrown
+/// away.
 pub struct MessageReader<'a> {
     shared: &'a Shared,
     kind: MessageKind,
@@ -44,8 +45,8 @@ impl<'a> MessageReader<'a> {
     ///
     /// # Errors
     ///
-    /// The connection was lost or closed in the middle of the message, or the peer broke the protocol
-    /// or hit a limit.
+    /// The connection was lost or closed in the middle of the message, or the peer broke the
+    /// protocol or hit a limit.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         poll_fn(|cx| self.poll_fill(cx.waker())).await?;
         Ok(if self.bytes.is_empty() { None } else { Some(std::mem::take(&mut self.bytes)) })
@@ -95,9 +96,9 @@ const FRAGMENT: usize = 16 << 10;
 /// A message that is sent as it is written, with [`send_writer`](crate::WebSocket::send_writer).
 ///
 /// Write it as [`AsyncWrite`] and end it with [`finish`](Self::finish) or a shutdown. Writes wait
-/// while more than [`high_water`](crate::Config::high_water) bytes are queued. What was written leaves
-/// in fragments of some 16 KiB, or with a flush. Text must be UTF-8 and is checked as it is written; a
-/// character may be cut between writes.
+/// while more than [`high_water`](crate::Config::high_water) bytes are queued. What was written
+/// leaves in fragments of some 16 KiB, or with a flush. Text must be UTF-8 and is checked as it is
+/// written; a character may be cut between writes.
 ///
 /// Dropped before anything of the message has left, it was never there. Dropped later, the message
 /// cannot be told complete: the connection is closed with 1011.
@@ -139,8 +140,8 @@ impl MessageWriter {
         })
     }
 
-    /// Says whether the message is compressed, where compression was agreed; by default it is. To be
-    /// called before the first write.
+    /// Says whether the message is compressed, where compression was agreed; by default it is. To
+    /// be called before the first write.
     pub fn compress(mut self, compress: Compress) -> Self {
         self.compress = compress;
         self

@@ -24,7 +24,8 @@ use crate::streaming::{MessageReader, MessageWriter};
 /// 1011 when the handler fails or panics, and with 1001 otherwise.
 ///
 /// It is a `Stream` of messages, which ends with the connection and gives an error once, and a
-/// `Sink`, whose flush waits until all is handed to the system; [`send`](Self::send) needs no flush.
+/// `Sink`, whose flush waits until all is handed to the system; [`send`](Self::send) needs no
+/// flush.
 pub struct WebSocket {
     pub(crate) receiver: Receiver,
     pub(crate) sender: Sender,
@@ -72,9 +73,10 @@ impl WebSocket {
         self.receiver.recv().await
     }
 
-    /// The next message as a reader that gives its bytes out as they arrive, however long it is; `None`
-    /// and errors as [`recv`](Self::recv) has them. The longest message that is accepted is still
-    /// [`Limits::max_message`](crate::Limits::max_message); set it to what you are ready to read.
+    /// The next message as a reader that gives its bytes out as they arrive, however long it is;
+    /// `None` and errors as [`recv`](Self::recv) has them. The longest message that is accepted
+    /// is still [`Limits::max_message`](crate::config::Limits::max_message); set it to what you
+    /// are ready to read.
     ///
     /// Only about [`read_ahead`](crate::Config::read_ahead) bytes wait to be read; then the peer
     /// is slowed down. It can be mixed with `recv`.
@@ -102,8 +104,8 @@ impl WebSocket {
     /// queued, in the order in which tasks began to wait.
     ///
     /// Messages that are sent in one go leave in one write; nothing needs to be flushed. Bytes that
-    /// have an owner of their own (`Bytes::from_owner`) are dropped while the connection is locked, so
-    /// that owner's `Drop` must not use the connection.
+    /// have an owner of their own (`Bytes::from_owner`) are dropped while the connection is locked,
+    /// so that owner's `Drop` must not use the connection.
     ///
     /// Cancel safe: the message is queued whole or not at all.
     ///
@@ -135,7 +137,7 @@ impl WebSocket {
     /// ```no_run
     /// # async fn example(ws: provod::WebSocket) -> Result<(), Box<dyn std::error::Error>> {
     /// let mut file = tokio::fs::File::open("film").await?;
-    /// let mut writer = ws.send_writer(provod::MessageKind::Binary).await?;
+    /// let mut writer = ws.send_writer(provod::message::MessageKind::Binary).await?;
     /// tokio::io::copy(&mut file, &mut writer).await?;
     /// writer.finish().await?;
     /// # Ok(())

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use provod::{CloseFrame, HttpResponse};
+use provod::client::HttpResponse;
+use provod::close::CloseFrame;
 
 use crate::escape;
 use crate::process::Signal;

@@ -1,7 +1,7 @@
 //! What `serve` answers to a request: a room, a page, a counter, or a refusal.
 
 use percent_encoding::percent_decode_str;
-use provod::{Accept, Counters, Request, Response};
+use provod::server::{Accept, Counters, Request, Response};
 
 use super::rooms::Entry;
 

@@ -7,7 +7,8 @@ use std::net::ToSocketAddrs as _;
 use std::sync::Arc;
 
 use clap::Args;
-use provod::{OriginPolicy, WebSocket};
+use provod::WebSocket;
+use provod::server::OriginPolicy;
 
 use crate::options::{Compress, Options, address};
 use crate::process::{Signals, announce, run, until_signal};

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use provod::{Group, Message, Sender, SlowPolicy};
+use provod::group::SlowPolicy;
+use provod::{Group, Message, Sender};
 
 /// Which room a client enters, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Rooms {
 pub(super) struct Member {
     rooms: Arc<Rooms>,
     name: String,
-    member: provod::Member,
+    member: provod::group::Member,
     echo: bool,
 }
 

@@ -14,8 +14,8 @@ use super::script::{Script, config, deflate, invariants, message};
 use crate::emulator::{Faults, Link};
 use crate::pair::{End, Pair};
 
-/// Each close timeout is 5 s and there are three phases, the first of which may start anew with each
-/// frame that is still under way; whatever is lost, that is the end of it.
+/// Each close timeout is 5 s and there are three phases, the first of which may start anew with
+/// each frame that is still under way; whatever is lost, that is the end of it.
 const LONGEST_END: Duration = Duration::from_secs(120);
 
 /// After so many bytes only short messages are said: large ones take their time, in small pieces,

@@ -59,7 +59,7 @@ pub async fn connect(url: impl AsRef<str>) -> Result<WebSocket, Error> {
 /// let mut ws = provod::Client::new("ws://example.com/chat")
 ///     .header("Authorization", "Bearer 7d1f")
 ///     .subprotocol("chat.v2")
-///     .compression(provod::DeflateConfig::default())
+///     .compression(provod::config::DeflateConfig::default())
 ///     .connect_timeout(Duration::from_secs(3))
 ///     .connect()
 ///     .await?;
@@ -153,8 +153,8 @@ impl Client {
         self
     }
 
-    /// Counts the memory of the connection in a budget that it shares with others; when that is used
-    /// up, the connection may have to give way.
+    /// Counts the memory of the connection in a budget that it shares with others; when that is
+    /// used up, the connection may have to give way.
     pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
         self.budget = Some(budget.clone());
         self

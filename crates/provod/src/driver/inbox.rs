@@ -34,8 +34,8 @@ impl Item {
     }
 }
 
-/// Messages in their order, some of them in pieces. All pieces of a message stand together, and only
-/// those of the last one may be incomplete.
+/// Messages in their order, some of them in pieces. All pieces of a message stand together, and
+/// only those of the last one may be incomplete.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     items: VecDeque<Item>,

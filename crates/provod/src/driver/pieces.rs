@@ -97,8 +97,8 @@ impl Shared {
         Ok(self.output(|state| state.core.flush_message())?)
     }
 
-    /// Gives the turn back. A message that was begun and not finished cannot be told complete, so it
-    /// ends the connection.
+    /// Gives the turn back. A message that was begun and not finished cannot be told complete, so
+    /// it ends the connection.
     pub(crate) fn give_turn_back(&self, unfinished: bool) {
         let now = self.now();
         let next = self.change(|state| {
@@ -115,8 +115,8 @@ impl Shared {
         }
     }
 
-    /// Queues a message of whoever has waited for his turn; gives it back when one in pieces has begun
-    /// meanwhile.
+    /// Queues a message of whoever has waited for his turn; gives it back when one in pieces has
+    /// begun meanwhile.
     pub(crate) fn send_in_turn(&self, message: Message) -> Result<Option<Message>, Error> {
         self.output(|state| {
             if state.streaming && state.core.can_send() {

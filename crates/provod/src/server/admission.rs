@@ -45,7 +45,8 @@ struct Place {
 }
 
 impl Admission {
-    /// At most `max` connections, and at most `handshakes` of them unfinished; by default a quarter.
+    /// At most `max` connections, and at most `handshakes` of them unfinished; by default a
+    /// quarter.
     pub(super) fn new(max: usize, handshakes: usize) -> Self {
         Self {
             max: max.max(1),

@@ -14,17 +14,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use provod_proto as proto;
-use provod_proto::handshake::{DeflateConfig, HeadLimits, OriginPolicy, Response};
+use provod_proto::handshake::{DeflateConfig, HeadLimits};
 use tokio::sync::watch;
 
 use crate::BoxError;
 use crate::budget::{MemoryBudget, Reservation};
 use crate::config::Config;
-use crate::counters::Counters;
 use crate::driver::{HandlerFuture, Shared};
 use crate::error::Error;
 use crate::websocket::WebSocket;
 
+pub use provod_proto::handshake::{OriginPolicy, Response};
+
+pub use crate::counters::{Counters, Stats};
 pub use listen::Address;
 pub use request::{Accept, Request};
 pub use run::{Drain, Running};
@@ -241,7 +243,8 @@ impl<S: Send + 'static> Server<S> {
     /// before.
     ///
     /// ```no_run
-    /// use provod::{Accept, Response, Server};
+    /// use provod::Server;
+    /// use provod::server::{Accept, Response};
     ///
     /// # async fn example() -> Result<(), provod::Error> {
     /// Server::new()

@@ -5,11 +5,12 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use provod::config::{DeflateConfig, HeadLimits, MemoryBudget};
+use provod::group::SlowPolicy;
+use provod::proto::deflate::Pool;
 use provod::proto::{self, Compress, Connection, DeflateSetup, MessageKind, Role, Timestamp};
-use provod::{
-    Config, DeflateConfig, Group, HeadLimits, MemoryBudget, Pool, Running, Server, SlowPolicy,
-    WebSocket,
-};
+use provod::server::Running;
+use provod::{Config, Group, Server, WebSocket};
 use tokio::sync::mpsc;
 
 use crate::peer::{Peer, binary, close, header, raw, request, soon, text, until};

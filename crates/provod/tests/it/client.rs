@@ -71,7 +71,7 @@ async fn a_client_connects_to_a_unix_socket() {
     soon(ws.send("x")).await.expect("it is sent");
     assert_eq!(soon(ws.recv()).await.expect("an echo"), Some("x".into()));
     drop(ws);
-    soon(running.drain(provod::Drain::default())).await;
+    soon(running.drain(provod::server::Drain::default())).await;
 
     let e = soon(client.connect()).await.expect_err("the socket is gone");
     let text = e.to_string();
@@ -92,7 +92,7 @@ async fn a_refusal_tells_what_the_server_said() {
 #[tokio::test]
 async fn a_port_where_nobody_listens() {
     let (running, address) = start(Server::new()).await;
-    soon(running.drain(provod::Drain::default())).await;
+    soon(running.drain(provod::server::Drain::default())).await;
     let e = soon(provod::connect(format!("ws://{address}/"))).await.expect_err("nobody listens");
     assert!(e.is_connect() && e.to_string().contains(&address.to_string()), "{e}");
 }

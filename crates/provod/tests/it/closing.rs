@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use provod::{BoxError, Cause, CloseCode, Closed, Error, Message, Server, WebSocket};
+use provod::close::Cause;
+use provod::{BoxError, CloseCode, Closed, Error, Message, Server, WebSocket};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -23,7 +24,7 @@ async fn next<T>(reports: &mut mpsc::UnboundedReceiver<T>) -> T {
 /// A server whose handler closes with 4001 and reports the outcome.
 async fn closing_server(
     config: provod::Config,
-) -> (provod::Running, std::net::SocketAddr, mpsc::UnboundedReceiver<Closed>) {
+) -> (provod::server::Running, std::net::SocketAddr, mpsc::UnboundedReceiver<Closed>) {
     let (out, reported) = reports();
     let (running, address) = start_with(Server::new().config(config), move |mut ws| {
         let out = out.clone();
@@ -355,7 +356,7 @@ async fn rfc6455_7_1_1_the_server_ends_tcp_first_and_does_not_wait_for_ever() {
     peer.expect_end().await;
     // The peer keeps its half open; the server lets go of the socket all the same.
     until(|| running.stats().open == 0).await;
-    soon(running.drain(provod::Drain::default())).await;
+    soon(running.drain(provod::server::Drain::default())).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use provod::{Accept, CloseCode, Config, Drain, Server};
+use provod::server::{Accept, Drain};
+use provod::{CloseCode, Config, Server};
 use tokio::net::TcpStream;
 
 use crate::peer::{Peer, close, first_closed, raw, request, soon, text, until};

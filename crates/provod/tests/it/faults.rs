@@ -1,10 +1,12 @@
-//! Whole conversations over streams that misbehave: every call that can fail fails once, the stream is
-//! cut, ended or stalled at every byte, and a rough network loses nothing. Time is virtual.
+//! Whole conversations over streams that misbehave: every call that can fail fails once, the stream
+//! is cut, ended or stalled at every byte, and a rough network loses nothing. Time is virtual.
 
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use provod::{Client, Closed, Compress, DeflateConfig, Error, Message, MessageKind, Server};
+use provod::config::DeflateConfig;
+use provod::message::{Compress, MessageKind};
+use provod::{Client, Closed, Error, Message, Server};
 use provod_testkit::emulator::{Control, Faults, Stream, duplex};
 use tokio::io::AsyncWriteExt as _;
 

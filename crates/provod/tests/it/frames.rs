@@ -1,9 +1,10 @@
 //! Frames as a hostile peer sends them (RFC 6455 section 5, RFC 7692): the right close code, good
 //! messages in front delivered, the end of the connection by the server.
 
+use provod::config::DeflateConfig;
 use provod::proto::deflate::{Compressor, Inflater, Level, Pool};
 use provod::proto::raw::{RawFrame, RawLength};
-use provod::{Config, DeflateConfig, Server};
+use provod::{Config, Server};
 
 use crate::peer::{Peer, binary, close, header, ping, raw, text};
 use crate::servers::{patient, start};

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use provod::config::DeflateConfig;
+use provod::group::{Published, SlowPolicy};
+use provod::proto::deflate::Pool;
 use provod::proto::raw::RawFrame;
 use provod::proto::{self, DeflateSetup, Event, MaskSource, Payload, Role, Timestamp};
-use provod::{
-    CloseCode, Config, DeflateConfig, Group, Message, Pool, Prepared, Published, Running, Server,
-    SlowPolicy, WebSocket,
-};
+use provod::server::Running;
+use provod::{CloseCode, Config, Group, Message, Prepared, Server, WebSocket};
 use tokio::sync::mpsc;
 
 use crate::peer::{Frame, Peer, close, soon, text, until};
@@ -113,7 +114,7 @@ async fn ended_connections_leave_though_nobody_publishes() {
     peer.bye().await;
     assert!(soon(told).await.unwrap().unwrap());
     until(|| group.len() == 1).await;
-    hall.running.drain(provod::Drain::default()).await;
+    hall.running.drain(provod::server::Drain::default()).await;
     until(|| group.is_empty()).await;
     // One that has ended does not get in.
     let late = group.join(&dropped.sender(), SlowPolicy::Close);
@@ -543,7 +544,7 @@ async fn drained_waits_for_those_who_read_and_once_for_those_who_do_not() {
 fn handles_go_anywhere() {
     fn anywhere<T: Send + Sync + 'static>() {}
     anywhere::<Group>();
-    anywhere::<provod::Member>();
+    anywhere::<provod::group::Member>();
     assert_eq!(format!("{:?}", Group::new()), "Group { len: 0, .. }");
     let _: Prepared = Message::text("x").into();
 }

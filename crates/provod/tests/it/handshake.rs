@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use provod::{Accept, DeflateConfig, HeadLimits, OriginPolicy, Response, Server};
+use provod::Server;
+use provod::config::{DeflateConfig, HeadLimits};
+use provod::server::{Accept, OriginPolicy, Response};
 
 use crate::peer::{Peer, close, ping, request, soon, text, until};
 use crate::servers::{address, echo, hasty, start, start_with};

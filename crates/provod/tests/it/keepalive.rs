@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use provod::{Config, Keepalive, Server};
+use provod::config::Keepalive;
+use provod::{Config, Server};
 
 use crate::peer::{Frame, Peer, binary, ping, raw, soon, text};
 use crate::sending::connected;
@@ -42,7 +43,7 @@ async fn a_silent_peer_is_lost_after_a_ping() {
     let (running, mut peer, mut ws) = connected(pinging(20, 20)).await;
     let e = soon(ws.recv()).await.unwrap_err();
     assert!(e.is_timeout() && e.is_lost(), "{e}");
-    assert_eq!(soon(ws.closed()).await.cause, provod::Cause::Silent);
+    assert_eq!(soon(ws.closed()).await.cause, provod::close::Cause::Silent);
     expect_ping(&mut peer).await;
     peer.gone().await;
     assert_eq!(running.stats().close_codes[&1006], 1);

@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use provod::{Config, Server, Stats};
+use provod::server::Stats;
+use provod::{Config, Server};
 
 use crate::peer::{Peer, close, ping, raw, text, until};
 use crate::servers::{hasty, start, start_with};

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use provod::{Accept, Client, Config, DeflateConfig, Error, Response, Server, WebSocket};
+use provod::config::DeflateConfig;
+use provod::server::{Accept, Response};
+use provod::{Client, Config, Error, Server, WebSocket};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::peer::{Peer, soon, text};
@@ -71,7 +73,7 @@ async fn on_request_decides_and_hands_a_value_over() {
 
     let (opened, accepted) = meet(Client::new("ws://localhost/"), &server).await;
     let e = opened.expect_err("a refusal");
-    assert_eq!(e.http_response().map(provod::HttpResponse::status), Some(402));
+    assert_eq!(e.http_response().map(provod::client::HttpResponse::status), Some(402));
     let e = accepted.expect_err("a refusal");
     assert!(e.is_handshake() && e.to_string().contains("402"), "{e}");
 }
@@ -81,7 +83,8 @@ async fn a_refused_request_is_answered_and_the_error_says_why() {
     let server = Server::new();
     let elsewhere = plain().origin("https://elsewhere.example");
     let (opened, accepted) = meet(elsewhere, &server).await;
-    let status = opened.expect_err("refused").http_response().map(provod::HttpResponse::status);
+    let status =
+        opened.expect_err("refused").http_response().map(provod::client::HttpResponse::status);
     assert_eq!(status, Some(403));
     let e = accepted.expect_err("refused");
     assert!(e.is_handshake() && e.to_string().contains("may not connect"), "{e}");

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use provod::{
-    Cause, Config, Keepalive, Level, Message, Pool, Prepared, Running, Server, TrySendError,
-    WebSocket,
-};
+use provod::close::Cause;
+use provod::config::{Keepalive, Level};
+use provod::error::TrySendError;
+use provod::proto::deflate::Pool;
+use provod::server::Running;
+use provod::{Config, Message, Prepared, Server, WebSocket};
 use tokio::sync::mpsc;
 
 use crate::peer::{Peer, binary, close, soon, text, until};

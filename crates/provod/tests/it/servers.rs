@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use provod::{BoxError, Config, Running, Server, WebSocket};
+use provod::server::Running;
+use provod::{BoxError, Config, Server, WebSocket};
 
 pub(crate) async fn echo(mut ws: WebSocket) -> Result<(), BoxError> {
     while let Some(message) = ws.recv().await? {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use provod::{Drain, Running, Server};
+use provod::Server;
+use provod::server::{Drain, Running};
 use tokio::net::UnixStream;
 
 use crate::peer::{Peer, close, soon, text};
@@ -98,7 +99,7 @@ async fn one_server_listens_on_several_addresses() {
     let running = server.listen("127.0.0.1:0").start(echo).await.unwrap();
     assert_eq!(running.addresses().len(), 3);
     socket.works().await;
-    for address in running.addresses().iter().filter_map(provod::Address::tcp) {
+    for address in running.addresses().iter().filter_map(provod::server::Address::tcp) {
         Peer::open(address).await.bye().await;
     }
     assert_eq!(running.stats().opened, 3);

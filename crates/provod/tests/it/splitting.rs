@@ -1,8 +1,10 @@
 //! The halves of a connection, and the handles as `Stream` and `Sink`.
 
 use futures_util::{SinkExt, StreamExt as _, stream};
-use provod::{BoxError, Config, Error, Message, MessageReader, MessageWriter, Receiver, Sender};
-use provod::{MessageKind, Prepared, WebSocket};
+use provod::message::MessageKind;
+use provod::message::{MessageReader, MessageWriter};
+use provod::{BoxError, Config, Error, Message, Receiver, Sender};
+use provod::{Prepared, WebSocket};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::peer::{close, soon, text};

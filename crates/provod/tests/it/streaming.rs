@@ -3,7 +3,9 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use provod::{Client, Compress, Config, DeflateConfig, Message, MessageKind, Server, WebSocket};
+use provod::config::DeflateConfig;
+use provod::message::{Compress, MessageKind};
+use provod::{Client, Config, Message, Server, WebSocket};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 

@@ -208,9 +208,9 @@ async fn a_send_dropped_at_any_step_is_whole_or_not_there_and_the_next_one_is_wo
     }
 }
 
-/// Many tasks send, and are stopped at moments that a seed chooses, while the peer takes some bytes at
-/// a time: what each has sent arrives in its order, whole, once; a send that said it was done has
-/// arrived.
+/// Many tasks send, and are stopped at moments that a seed chooses, while the peer takes some bytes
+/// at a time: what each has sent arrives in its order, whole, once; a send that said it was done
+/// has arrived.
 #[tokio::test(start_paused = true)]
 async fn many_senders_some_cancelled_tear_double_and_lose_nothing() {
     for seed in 1..=20u64 {

@@ -1,4 +1,5 @@
-//! A transport that gives out pieces of input, each in a read of its own, and keeps what is written.
+//! A transport that gives out pieces of input, each in a read of its own, and keeps what is
+//! written.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};

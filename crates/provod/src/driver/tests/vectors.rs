@@ -1,6 +1,6 @@
-//! The vectors of `testdata/*.toml` answered by the driver: fed whole, byte by byte, and cut once at
-//! every offset, with messages taken whole and as they arrive. The notation of a vector is explained
-//! in `testdata/README.md`.
+//! The vectors of `testdata/*.toml` answered by the driver: fed whole, byte by byte, and cut once
+//! at every offset, with messages taken whole and as they arrive. The notation of a vector is
+//! explained in `testdata/README.md`.
 
 use provod_proto::handshake::DeflateParams;
 use provod_proto::{self as proto, Closed, MessageKind, Side};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use provod::{Client, DeflateConfig, HeadLimits};
+use provod::Client;
+use provod::config::{DeflateConfig, HeadLimits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{answered, plain};
@@ -211,7 +212,7 @@ async fn rfc9110_15_2_interim_answers_are_passed_over() {
     assert!(answered(&plain(), &(hints.to_owned() + &good(&[]))).await.is_ok());
     let e = answered(&plain(), &(hints.to_owned() + "HTTP/1.1 404 x\r\n\r\n")).await;
     let e = e.expect_err("a refusal");
-    assert_eq!(e.http_response().map(provod::HttpResponse::status), Some(404));
+    assert_eq!(e.http_response().map(provod::client::HttpResponse::status), Some(404));
     refused(&plain(), &"HTTP/1.1 102 x\r\n\r\n".repeat(100), "interim").await;
     refused(&plain(), hints, "ends").await;
 }
@@ -317,7 +318,7 @@ async fn a_server_that_answers_before_it_has_read_the_request() {
     };
     let (ws, ()) = soon(async { tokio::join!(client.connect_over(near), served) }).await;
     let e = ws.expect_err("a refusal");
-    assert_eq!(e.http_response().map(provod::HttpResponse::body), Some(&b"big"[..]), "{e}");
+    assert_eq!(e.http_response().map(provod::client::HttpResponse::body), Some(&b"big"[..]), "{e}");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use provod::{Error, HttpResponse};
+use provod::Error;
+use provod::client::HttpResponse;
 
 use super::{answered, plain};
 use crate::peer::soon;

@@ -3,7 +3,8 @@
 use std::future::Future as _;
 use std::time::Duration;
 
-use provod::{Client, DeflateConfig};
+use provod::Client;
+use provod::config::DeflateConfig;
 
 use super::{plain, request_of};
 use crate::peer::soon;
