@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use provod::{BoxError, Client, Config, DeflateConfig, Error, WebSocket};
+use provod::{BoxError, Client, Config, DeflateConfig, Error, Message, WebSocket};
 
 const AGENT: &str = "provod";
 const USAGE: &str = "usage: autobahn_client URL [--at-once N] [--takeover]";
@@ -24,7 +24,8 @@ struct Options {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let options = Arc::new(Options::parse(std::env::args().skip(1)).ok_or(USAGE)?);
-    let count = case_count(&options).await?;
+    let count = ask(options.client("/getCaseCount?agent=")).await?.ok_or("no count of cases")?;
+    let count = count.as_text().unwrap_or_default().parse()?;
     let next = Arc::new(AtomicUsize::new(1));
     let workers: Vec<_> = (0..options.at_once)
         .map(|_| tokio::spawn(run_cases(options.clone(), next.clone(), count)))
@@ -34,7 +35,7 @@ async fn main() -> Result<(), BoxError> {
         failed = failed.or(worker.await?.err());
     }
     // Also when a case did not start: the reports tell about all others.
-    end(options.client("/updateReports?agent=").connect().await?).await?;
+    ask(options.client("/updateReports?agent=")).await?;
     match failed {
         Some(e) => Err(e.into()),
         None => Ok(println!("{count} cases done")),
@@ -82,27 +83,23 @@ async fn run_cases(
         }
         let ws = options.client(&format!("/runCase?case={case}&agent=")).connect().await?;
         // How it ends is the suite's to judge: many cases break the protocol.
-        let _ = end(ws).await;
+        let _ = echo(ws).await;
+        // Answered when the suite has its verdict, which may be after our end of the connection.
+        ask(options.client(&format!("/getCaseStatus?case={case}&agent="))).await?;
     }
 }
 
-/// Echoes until the end, and waits for that of the connection too: the suite has noted its verdict
-/// then.
-async fn end(mut ws: WebSocket) -> Result<(), Error> {
-    let result = echo(&mut ws).await;
-    ws.closed().await;
-    result
-}
-
-async fn echo(ws: &mut WebSocket) -> Result<(), Error> {
+async fn echo(mut ws: WebSocket) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         ws.send(message).await?;
     }
     Ok(())
 }
 
-async fn case_count(options: &Options) -> Result<usize, BoxError> {
-    let mut ws = options.client("/getCaseCount?agent=").connect().await?;
-    let message = ws.recv().await?.ok_or("the suite did not say how many cases there are")?;
-    Ok(message.as_text().unwrap_or_default().parse()?)
+/// The suite's answer to a question; `None` when all it says is that it has done something.
+async fn ask(client: Client) -> Result<Option<Message>, Error> {
+    let mut ws = client.connect().await?;
+    let answer = ws.recv().await?;
+    while ws.recv().await?.is_some() {}
+    Ok(answer)
 }
