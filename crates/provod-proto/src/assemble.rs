@@ -83,6 +83,11 @@ impl Assembly {
         Ok(())
     }
 
+    /// Gives the message out piece by piece from here; what is held comes with the next piece.
+    pub(crate) fn stream(&mut self) {
+        self.streamed = true;
+    }
+
     /// Takes an unmasked piece that lies at `at` in the input.
     pub(crate) fn located(&mut self, input: &[u8], at: usize) -> Result<Option<Event>, Error> {
         self.size += input.len() as u64;
@@ -91,7 +96,12 @@ impl Assembly {
             if input.is_empty() {
                 return Ok(None);
             }
-            return Ok(Some(self.chunk(false, Payload::Located(at..at + input.len()))));
+            if self.plain.is_empty() {
+                return Ok(Some(self.chunk(false, Payload::Located(at..at + input.len()))));
+            }
+            self.plain.extend_from_slice(input);
+            let piece = std::mem::take(&mut self.plain).freeze();
+            return Ok(Some(self.chunk(false, Payload::Owned(piece))));
         }
         self.plain.extend_from_slice(input);
         Ok(None)

@@ -371,15 +371,33 @@ impl Connection {
         self.outgoing.begin(kind, compress)
     }
 
-    /// Queues a piece of the message begun. The pieces of a text message together must be UTF-8;
-    /// that is the caller's to check.
+    /// Queues a piece of the message begun. The pieces of a text message together must be UTF-8; a
+    /// character may be cut between them.
     ///
     /// # Errors
     ///
-    /// When no message was begun, or the connection is closing.
+    /// When no message was begun, the connection is closing, or the piece makes the text bad UTF-8:
+    /// then the piece is not queued.
     pub fn send_chunk(&mut self, data: Bytes, last: bool) -> Result<(), UsageError> {
         self.may_send()?;
         self.outgoing.chunk(data, last)
+    }
+
+    /// Lets all pieces so far leave, those too that a compressor would keep for later. Costs some
+    /// bytes where the message is compressed, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_chunk`](Self::send_chunk).
+    pub fn flush_message(&mut self) -> Result<(), UsageError> {
+        self.may_send()?;
+        self.outgoing.flush()
+    }
+
+    /// Takes [`begin_message`](Self::begin_message) back, unless a piece was queued since. Returns
+    /// whether it did.
+    pub fn cancel_message(&mut self) -> bool {
+        self.outgoing.cancel()
     }
 
     /// Queues a Ping. Its Pong comes as [`Event::Pong`] with the round-trip time.
@@ -417,7 +435,8 @@ impl Connection {
         self.turn(Input::Release, now);
     }
 
-    /// Gives messages out as [`Event::Chunk`] from the next message on, or whole again.
+    /// Gives messages out as [`Event::Chunk`]: what is held of one that has begun comes with its next
+    /// piece. Off again, a message that was begun in pieces ends in pieces.
     pub fn stream_messages(&mut self, on: bool) {
         self.incoming.set_streamed(on);
     }

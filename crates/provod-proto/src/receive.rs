@@ -79,6 +79,9 @@ impl Incoming {
 
     pub(crate) fn set_streamed(&mut self, on: bool) {
         self.streamed = on;
+        if on && let Some(message) = &mut self.message {
+            message.stream();
+        }
     }
 
     /// Whether the stream may end here without cutting a frame or a message.

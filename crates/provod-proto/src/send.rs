@@ -17,6 +17,7 @@ use crate::frame::{FrameHeader, MAX_CONTROL, MAX_HEADER, OpCode};
 use crate::mask::{MaskSource, apply_mask};
 use crate::message::{Message, MessageKind};
 use crate::prepared::Prepared;
+use crate::utf8::Utf8Check;
 
 mod wire;
 
@@ -57,6 +58,8 @@ struct Pending {
     data: Bytes,
     /// The last piece of its message.
     last: bool,
+    /// The compressor keeps nothing of it for later.
+    flush: bool,
     form: Form,
 }
 
@@ -70,10 +73,14 @@ enum Form {
 }
 
 /// A message that is sent piece by piece.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Stream {
     opcode: OpCode,
     form: Form,
+    /// For text.
+    utf8: Utf8Check,
+    /// A piece was queued.
+    begun: bool,
 }
 
 /// The compressor and the window that the peer can inflate.
@@ -144,7 +151,7 @@ impl Outgoing {
         self.may_begin()?;
         let form = self.form(message.len(), compress, config.compression.threshold);
         let opcode = message.kind().opcode();
-        self.push(Pending { opcode, data: message.into_bytes(), last: true, form });
+        self.push(Pending { opcode, data: message.into_bytes(), last: true, flush: false, form });
         Ok(())
     }
 
@@ -163,7 +170,7 @@ impl Outgoing {
             && let Some(data) = prepared.compressed(deflate.window_bits)
         {
             let data = data.clone();
-            self.push(Pending { opcode, data, last: true, form: Form::Compressed });
+            self.push(Pending { opcode, data, last: true, flush: false, form: Form::Compressed });
             return Ok(());
         }
         if self.masks.is_none()
@@ -175,7 +182,13 @@ impl Outgoing {
             self.wire.shared(prepared.frame());
             return Ok(());
         }
-        self.push(Pending { opcode, data: payload.clone(), last: true, form: Form::Plain });
+        self.push(Pending {
+            opcode,
+            data: payload.clone(),
+            last: true,
+            flush: false,
+            form: Form::Plain,
+        });
         Ok(())
     }
 
@@ -187,21 +200,54 @@ impl Outgoing {
         self.may_begin()?;
         // The length is not known yet, so `Auto` compresses.
         let form = self.form(usize::MAX, compress, 0);
-        self.stream = Some(Stream { opcode: kind.opcode(), form });
+        self.stream =
+            Some(Stream { opcode: kind.opcode(), form, utf8: Utf8Check::default(), begun: false });
         Ok(())
     }
 
     pub(crate) fn chunk(&mut self, data: Bytes, last: bool) -> Result<(), UsageError> {
-        let Some(Stream { opcode, form }) = self.stream else {
+        let Some(Stream { opcode, form, utf8, begun }) = &mut self.stream else {
             return Err(UsageError::NoMessageInProgress);
         };
         if data.is_empty() && !last {
             return Ok(());
         }
+        if *opcode == OpCode::Text {
+            let mut with = utf8.clone();
+            let good = with.push(&data).is_ok() && (with.is_complete() || !last);
+            if !good {
+                return Err(UsageError::InvalidUtf8);
+            }
+            *utf8 = with;
+        }
+        *begun = true;
+        let pending = Pending { opcode: *opcode, data, last, flush: false, form: *form };
         if last {
             self.stream = None;
         }
-        self.push(Pending { opcode, data, last, form });
+        self.push(pending);
+        Ok(())
+    }
+
+    pub(crate) fn cancel(&mut self) -> bool {
+        self.stream.take_if(|stream| !stream.begun).is_some()
+    }
+
+    /// Lets the compressor give out what it has kept of the message begun.
+    pub(crate) fn flush(&mut self) -> Result<(), UsageError> {
+        let Some(&Stream { opcode, form, .. }) = self.stream.as_ref() else {
+            return Err(UsageError::NoMessageInProgress);
+        };
+        if form != Form::Compress {
+            return Ok(());
+        }
+        match self.waiting.back_mut() {
+            Some(back) if !back.last => back.flush = true,
+            _ => {
+                let data = Bytes::new();
+                self.push(Pending { opcode, data, last: false, flush: true, form });
+            }
+        }
         Ok(())
     }
 
@@ -340,7 +386,7 @@ impl Outgoing {
         {
             let mut out = Vec::new();
             deflate.compressor.compress(&payload, fin, &mut out);
-            if !pending.data.is_empty() {
+            if !pending.data.is_empty() || (pending.flush && !fin) {
                 // A fragment leaves as such: the peer can go on with it, and one step stays one
                 // step.
                 deflate.compressor.flush(&mut out);

@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Closed,
     /// The stream ended without a Close frame.
     Ended,
+    /// The peer closed in the middle of a message.
+    Cut,
     /// The transport broke.
     Transport(io::Error),
     /// No sign of life after a Ping.
@@ -84,6 +86,7 @@ impl Error {
         matches!(
             *self.0,
             Kind::Ended
+                | Kind::Cut
                 | Kind::Transport(_)
                 | Kind::Silent
                 | Kind::CloseTimeout
@@ -187,6 +190,7 @@ impl fmt::Display for Error {
             Kind::Usage(e) => e.fmt(f),
             Kind::Closed => f.write_str("the connection is closing or closed"),
             Kind::Ended => f.write_str("the connection was lost: it ended without a Close frame"),
+            Kind::Cut => f.write_str("the message was cut: the peer closed in the middle of it"),
             Kind::Transport(e) => write!(f, "the connection was lost: {e}"),
             Kind::Silent => {
                 f.write_str("the connection was lost: no sign of life from the peer after a Ping")
@@ -244,6 +248,26 @@ impl std::error::Error for Error {
             | Kind::Connect { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(e: Error) -> Self {
+        let kind = match &*e.0 {
+            Kind::Peer(_) => io::ErrorKind::InvalidData,
+            Kind::Usage(_) | Kind::Setting(_) | Kind::Url(_) => io::ErrorKind::InvalidInput,
+            Kind::Closed => io::ErrorKind::BrokenPipe,
+            Kind::Ended | Kind::Cut | Kind::NoAnswer => io::ErrorKind::UnexpectedEof,
+            Kind::Silent | Kind::CloseTimeout | Kind::Timeout(..) => io::ErrorKind::TimedOut,
+            Kind::Aborted => io::ErrorKind::ConnectionAborted,
+            Kind::Transport(e)
+            | Kind::Listen { source: e, .. }
+            | Kind::Resolve { source: e, .. }
+            | Kind::Connect { source: e, .. }
+            | Kind::Start(e) => e.kind(),
+            Kind::Tls | Kind::Refused(_) | Kind::Answer(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, e)
     }
 }
 

@@ -25,7 +25,11 @@ mod config;
 mod counters;
 mod driver;
 mod error;
+mod futures;
+mod receiver;
+mod sender;
 mod server;
+mod streaming;
 mod trace;
 mod transport;
 mod websocket;
@@ -38,15 +42,18 @@ pub use provod_proto::deflate::{Level, Pool};
 pub use provod_proto::handshake::{DeflateConfig, HeadLimits, OriginPolicy, Response};
 pub use provod_proto::{
     Cause, CloseCode, CloseFrame, Closed, Compress, Compression, Keepalive, Limits, Message,
-    Prepared, Utf8Bytes,
+    MessageKind, Prepared, Utf8Bytes,
 };
 
 pub use client::{Client, HttpResponse, connect};
 pub use config::Config;
 pub use counters::{Counters, Stats};
 pub use error::{Error, TrySendError};
+pub use receiver::Receiver;
+pub use sender::Sender;
 pub use server::{Accept, Address, Drain, Request, Running, Server, serve};
-pub use websocket::{Sender, WebSocket};
+pub use streaming::{MessageReader, MessageWriter};
+pub use websocket::WebSocket;
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

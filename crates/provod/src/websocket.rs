@@ -1,17 +1,19 @@
-//! The handles to a connection: [`WebSocket`] and [`Sender`].
+//! The handle to a connection: [`WebSocket`].
 
 use std::fmt;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use provod_proto::handshake::DeflateParams;
-use provod_proto::{CloseCode, CloseFrame, Closed, Compress, Message, Prepared, Utf8Bytes};
+use provod_proto::{CloseCode, CloseFrame, Closed, Compress, Message, MessageKind, Utf8Bytes};
 
 use crate::client::HttpResponse;
-use crate::driver::{Place, Queue, Shared};
+use crate::driver::Shared;
 use crate::error::{Error, TrySendError};
+use crate::receiver::Receiver;
+use crate::sender::Sender;
+use crate::streaming::{MessageReader, MessageWriter};
 
 /// An open WebSocket connection.
 ///
@@ -20,14 +22,38 @@ use crate::error::{Error, TrySendError};
 ///
 /// Dropping it closes the connection: with 1000 at the end of a handler that returns `Ok`, with
 /// 1011 when the handler fails or panics, and with 1001 otherwise.
+///
+/// It is a `Stream` of messages, which ends with the connection and gives an error once, and a
+/// `Sink`, whose flush waits until all is handed to the system; [`send`](Self::send) needs no flush.
 pub struct WebSocket {
-    shared: Arc<Shared>,
-    sender: Sender,
+    pub(crate) receiver: Receiver,
+    pub(crate) sender: Sender,
 }
 
 impl WebSocket {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { sender: Sender { shared: shared.clone() }, shared }
+        Self { sender: Sender::new(shared.clone()), receiver: Receiver::new(shared) }
+    }
+
+    /// Splits it into a handle for sending, which can be cloned, and one for receiving, for two
+    /// tasks.
+    ///
+    /// The receiver owns the connection: dropping it closes as dropping the `WebSocket` would, and
+    /// senders keep nothing open. Without any sender left, it still receives.
+    ///
+    /// ```no_run
+    /// # async fn example(ws: provod::WebSocket) -> Result<(), provod::Error> {
+    /// let (sender, mut receiver) = ws.split();
+    /// tokio::spawn(async move { sender.send("tick").await });
+    /// while let Some(message) = receiver.recv().await? {
+    ///     println!("{message:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn split(self) -> (Sender, Receiver) {
+        (self.sender, self.receiver)
     }
 
     /// The next message; `None` once the peer has closed, with whatever code:
@@ -43,7 +69,33 @@ impl WebSocket {
     /// The connection was lost, or the peer broke the protocol or hit a limit. Messages that came
     /// before that are given out first. Later calls return the same error.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.shared.poll_recv(cx.waker())).await
+        self.receiver.recv().await
+    }
+
+    /// The next message as a reader that gives its bytes out as they arrive, however long it is; `None`
+    /// and errors as [`recv`](Self::recv) has them. The longest message that is accepted is still
+    /// [`Limits::max_message`](crate::Limits::max_message); set it to what you are ready to read.
+    ///
+    /// Only about [`read_ahead`](crate::Config::read_ahead) bytes wait to be read; then the peer
+    /// is slowed down. It can be mixed with `recv`.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: provod::WebSocket) -> Result<(), Box<dyn std::error::Error>> {
+    /// while let Some(mut reader) = ws.recv_reader().await? {
+    ///     let mut file = tokio::fs::File::create("upload").await?;
+    ///     tokio::io::copy(&mut reader, &mut file).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe: no message is begun until it returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_reader(&mut self) -> Result<Option<MessageReader<'_>>, Error> {
+        self.receiver.recv_reader().await
     }
 
     /// Queues a message. Waits while more than [`high_water`](crate::Config::high_water) bytes are
@@ -74,6 +126,29 @@ impl WebSocket {
         compress: Compress,
     ) -> Result<(), Error> {
         self.sender.send_with(message, compress).await
+    }
+
+    /// Begins a message that is sent as it is written, however long it becomes: it leaves in
+    /// fragments, and is finished with [`MessageWriter::finish`] or by shutting the writer down.
+    /// Until then other messages wait; Pings and Pongs do not.
+    ///
+    /// ```no_run
+    /// # async fn example(ws: provod::WebSocket) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut file = tokio::fs::File::open("film").await?;
+    /// let mut writer = ws.send_writer(provod::MessageKind::Binary).await?;
+    /// tokio::io::copy(&mut file, &mut writer).await?;
+    /// writer.finish().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe: dropped before it returns, it has done nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_writer(&self, kind: MessageKind) -> Result<MessageWriter, Error> {
+        self.sender.send_writer(kind).await
     }
 
     /// As [`Sender::try_send`].
@@ -117,8 +192,9 @@ impl WebSocket {
         reason: impl Into<Utf8Bytes>,
     ) -> Result<Closed, Error> {
         let frame = CloseFrame::new(code.into(), reason)?;
-        self.shared.close(Some(frame));
-        self.shared.discard();
+        let shared = self.shared();
+        shared.close(Some(frame));
+        shared.discard();
         Ok(self.closed().await)
     }
 
@@ -126,14 +202,17 @@ impl WebSocket {
     /// anything queued was lost. Messages that wait to be received are kept, and hold up the
     /// end until the close timeout when nobody takes them.
     pub async fn closed(&mut self) -> Closed {
-        let mut place = Place::new(&self.shared, Queue::Watchers);
-        poll_fn(|cx| self.shared.poll_closed(&mut place.slot, cx.waker(), true)).await
+        self.receiver.closed().await
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.sender.shared
     }
 
     /// The peer's address: `IP:port`, or `unix`.
     #[must_use]
     pub fn peer(&self) -> &str {
-        self.shared.info.peer()
+        self.shared().info.peer()
     }
 
     /// The peer's address; `None` on a Unix socket.
@@ -145,33 +224,33 @@ impl WebSocket {
     /// The path of the request, as it was sent: not percent-decoded, without the query.
     #[must_use]
     pub fn path(&self) -> &str {
-        let target = &*self.shared.info.target;
+        let target = &*self.shared().info.target;
         target.split_once('?').map_or(target, |(path, _)| path)
     }
 
     /// The query of the request, without the question mark.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.shared.info.target.split_once('?').map(|(_, query)| query)
+        self.shared().info.target.split_once('?').map(|(_, query)| query)
     }
 
     /// The subprotocol that was agreed.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.shared.info.subprotocol.as_deref()
+        self.shared().info.subprotocol.as_deref()
     }
 
     /// What was agreed about permessage-deflate; `None` when it was not.
     #[must_use]
     pub fn compression(&self) -> Option<DeflateParams> {
-        self.shared.info.deflate
+        self.shared().info.deflate
     }
 
     /// What a server answered the client's request with, such as its cookies; `None` on the
     /// server's side.
     #[must_use]
     pub fn response(&self) -> Option<&HttpResponse> {
-        self.shared.info.response.as_deref()
+        self.shared().info.response.as_deref()
     }
 
     /// Bytes that are queued and not yet handed to the system.
@@ -190,13 +269,7 @@ impl WebSocket {
     /// s.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
-        self.shared.lock().core.latency()
-    }
-}
-
-impl Drop for WebSocket {
-    fn drop(&mut self) {
-        self.shared.abandon();
+        self.shared().lock().core.latency()
     }
 }
 
@@ -206,129 +279,5 @@ impl fmt::Debug for WebSocket {
             .field("peer", &self.peer())
             .field("path", &self.path())
             .finish_non_exhaustive()
-    }
-}
-
-/// A handle for sending on a connection. Clone it freely, give it to any task.
-#[derive(Clone)]
-pub struct Sender {
-    shared: Arc<Shared>,
-}
-
-impl Sender {
-    /// As [`WebSocket::send`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::send`].
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        self.send_with(message, Compress::Auto).await
-    }
-
-    /// As [`WebSocket::send_with`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::send`].
-    pub async fn send_with(
-        &self,
-        message: impl Into<Message>,
-        compress: Compress,
-    ) -> Result<(), Error> {
-        let mut place = Place::new(&self.shared, Queue::Senders);
-        let mut message = Some(message.into());
-        let shared = &self.shared;
-        poll_fn(|cx| shared.poll_send(&mut message, compress, &mut place.slot, cx.waker())).await
-    }
-
-    /// Queues a message without waiting.
-    ///
-    /// # Errors
-    ///
-    /// [`TrySendError::Full`] while [`hard_limit`](crate::Config::hard_limit) bytes are queued,
-    /// [`TrySendError::Closed`] when the connection is closing or closed; both give the message
-    /// back.
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError<Message>> {
-        self.shared.try_send(message.into())
-    }
-
-    /// Queues a message that is encoded, and compressed, once for all connections it is sent on.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_send`](Self::try_send).
-    pub fn try_send_prepared<'a>(
-        &self,
-        message: &'a Prepared,
-    ) -> Result<(), TrySendError<&'a Prepared>> {
-        self.shared.try_send_prepared(message)
-    }
-
-    /// As [`WebSocket::ping`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::ping`].
-    pub async fn ping(&self) -> Result<Duration, Error> {
-        let id = self.shared.ping()?;
-        let _forget = Forget { shared: &self.shared, id };
-        poll_fn(|cx| self.shared.poll_pong(id, cx.waker())).await
-    }
-
-    /// Begins to close the connection with a code and a reason, behind everything queued, and
-    /// returns at once. What still arrives can be received.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::close`].
-    pub fn close(
-        &self,
-        code: impl Into<CloseCode>,
-        reason: impl Into<Utf8Bytes>,
-    ) -> Result<(), Error> {
-        self.shared.close(Some(CloseFrame::new(code.into(), reason)?));
-        Ok(())
-    }
-
-    /// Waits for the end of the connection and tells how it came.
-    pub async fn closed(&self) -> Closed {
-        let mut place = Place::new(&self.shared, Queue::Watchers);
-        poll_fn(|cx| self.shared.poll_closed(&mut place.slot, cx.waker(), false)).await
-    }
-
-    /// Whether [`send`](Self::send) would wait now.
-    #[must_use]
-    pub fn is_congested(&self) -> bool {
-        self.shared.is_congested()
-    }
-
-    /// As [`WebSocket::drained`].
-    pub async fn drained(&self) {
-        let mut place = Place::new(&self.shared, Queue::Drained);
-        poll_fn(|cx| self.shared.poll_drained(&mut place.slot, cx.waker())).await;
-    }
-
-    /// Bytes that are queued and not yet handed to the system.
-    #[must_use]
-    pub fn buffered_amount(&self) -> usize {
-        self.shared.lock().core.buffered()
-    }
-}
-
-impl fmt::Debug for Sender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("peer", &self.shared.info.peer()).finish_non_exhaustive()
-    }
-}
-
-/// A Ping whose Pong nobody waits for any more.
-struct Forget<'a> {
-    shared: &'a Shared,
-    id: u64,
-}
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        self.shared.forget_ping(self.id);
     }
 }

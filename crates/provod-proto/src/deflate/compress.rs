@@ -99,9 +99,15 @@ impl Compressor {
             run(stream, input, FlushCompress::None, out);
             return;
         }
+        let before = out.len();
         run(stream, input, FlushCompress::Sync, out);
-        debug_assert!(out.ends_with(&TAIL), "a sync flush ends with an empty stored block");
-        out.truncate(out.len().saturating_sub(TAIL.len()));
+        if out.len() == before {
+            // All was flushed already and the stream is at a byte border: as above.
+            out.push(0x00);
+        } else {
+            debug_assert!(out.ends_with(&TAIL), "a sync flush ends with an empty stored block");
+            out.truncate(out.len().saturating_sub(TAIL.len()));
+        }
         self.begun = false;
         if !self.takeover {
             self.release();

@@ -2,48 +2,161 @@
 
 use std::collections::VecDeque;
 
-use provod_proto::{self as proto, Message};
+use bytes::{Bytes, BytesMut};
+use provod_proto::{self as proto, Message, MessageKind, Utf8Bytes};
 
 use crate::error::{Error, Kind};
 
 /// What a message costs beside its bytes: its place in the queue and its allocation.
 const MESSAGE_COST: usize = 64;
 
+/// A part of a message that is given out as it arrives.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) kind: MessageKind,
+    pub(crate) bytes: Bytes,
+    pub(crate) last: bool,
+}
+
+#[derive(Debug)]
+enum Item {
+    Message(Message),
+    Piece(Piece),
+}
+
+impl Item {
+    fn cost(&self) -> usize {
+        MESSAGE_COST
+            + match self {
+                Self::Message(message) => message.len(),
+                Self::Piece(piece) => piece.bytes.len(),
+            }
+    }
+}
+
+/// Messages in their order, some of them in pieces. All pieces of a message stand together, and only
+/// those of the last one may be incomplete.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    messages: VecDeque<Message>,
+    items: VecDeque<Item>,
     cost: usize,
+    /// Pieces that were taken for a message that is wanted whole.
+    joining: Option<Box<(MessageKind, BytesMut)>>,
+    /// The rest of the message at the front is not wanted.
+    skipping: bool,
 }
 
 impl Inbox {
     pub(crate) fn push(&mut self, message: Message) {
-        self.cost += message.len() + MESSAGE_COST;
-        self.messages.push_back(message);
+        self.push_item(Item::Message(message));
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Message> {
-        let message = self.messages.pop_front()?;
-        self.cost -= message.len() + MESSAGE_COST;
-        if self.messages.is_empty() && self.messages.capacity() > 64 {
-            self.messages = VecDeque::new();
+    pub(crate) fn push_piece(&mut self, piece: Piece) {
+        self.push_item(Item::Piece(piece));
+    }
+
+    fn push_item(&mut self, item: Item) {
+        self.cost += item.cost();
+        self.items.push_back(item);
+    }
+
+    fn pop_item(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.cost -= item.cost();
+        if self.items.is_empty() && self.items.capacity() > 64 {
+            self.items = VecDeque::new();
         }
-        Some(message)
+        Some(item)
+    }
+
+    /// Throws away what is here of a message that is not wanted.
+    fn skip(&mut self) {
+        while self.skipping {
+            match self.items.front() {
+                Some(Item::Piece(piece)) => self.skipping = !piece.last,
+                // Its end never came.
+                Some(Item::Message(_)) => {
+                    self.skipping = false;
+                    return;
+                }
+                None => return,
+            }
+            self.pop_item();
+        }
+    }
+
+    /// The next message, whole. Pieces are kept here until all have come.
+    pub(crate) fn pop(&mut self) -> Option<Message> {
+        self.skip();
+        loop {
+            let piece = match self.pop_item()? {
+                Item::Message(message) => return Some(message),
+                Item::Piece(piece) => piece,
+            };
+            let Some(mut joining) = self.joining.take() else {
+                if piece.last {
+                    return Some(message(piece.kind, piece.bytes));
+                }
+                self.joining = Some(Box::new((piece.kind, BytesMut::from(piece.bytes))));
+                continue;
+            };
+            joining.1.extend_from_slice(&piece.bytes);
+            if piece.last {
+                return Some(message(joining.0, joining.1.freeze()));
+            }
+            self.joining = Some(joining);
+        }
+    }
+
+    /// The next piece; a whole message is one.
+    pub(crate) fn pop_piece(&mut self) -> Option<Piece> {
+        self.skip();
+        if let Some(joining) = self.joining.take() {
+            let (kind, bytes) = *joining;
+            return Some(Piece { kind, bytes: bytes.freeze(), last: false });
+        }
+        Some(match self.pop_item()? {
+            Item::Piece(piece) => piece,
+            Item::Message(message) => {
+                Piece { kind: message.kind(), bytes: message.into_bytes(), last: true }
+            }
+        })
+    }
+
+    /// The rest of a message, of which a piece was taken, is not wanted.
+    pub(crate) fn skip_rest(&mut self) {
+        self.skipping = true;
+        self.skip();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.items.is_empty()
     }
 
-    /// Memory that the messages take, about.
+    /// Memory that waits to be taken, about: what read-ahead is measured by.
     pub(crate) fn cost(&self) -> usize {
         self.cost
     }
 
+    /// Memory held for a message that was begun to be taken.
+    pub(crate) fn joining(&self) -> usize {
+        self.joining.as_ref().map_or(0, |joining| joining.1.capacity())
+    }
+
     /// Throws all away; returns how many messages that were.
     pub(crate) fn clear(&mut self) -> usize {
-        let n = self.messages.len();
+        let ends = |item: &&Item| !matches!(item, Item::Piece(Piece { last: false, .. }));
+        let n = self.items.iter().filter(ends).count();
         *self = Self::default();
         n
+    }
+}
+
+/// The core has checked that text is UTF-8.
+pub(super) fn message(kind: MessageKind, bytes: Bytes) -> Message {
+    match kind {
+        MessageKind::Text => Message::Text(Utf8Bytes::from_checked(bytes)),
+        MessageKind::Binary => Message::Binary(bytes),
     }
 }
 

@@ -4,9 +4,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use provod_proto::{Event, Message, MessageKind, Payload, Timestamp, Utf8Bytes};
+use provod_proto::{Event, MessageKind, Payload, Timestamp};
 
-use super::inbox::Ended;
+use super::inbox::{Ended, Piece, message};
 use super::state::State;
 use crate::error::Kind;
 
@@ -68,8 +68,13 @@ impl State {
             // A step that is not the last of its frame has inflated up to 64 KiB.
             work += if progress.again { FEED_WORK / 4 } else { 1 };
             self.again = progress.again;
-            match progress.event {
-                Some(Event::Message { kind, payload }) => {
+            let event = match progress.event {
+                Some(Event::Message { kind, payload }) => Ok((kind, payload, None)),
+                Some(Event::Chunk { kind, last, payload, .. }) => Ok((kind, payload, Some(last))),
+                other => Err(other),
+            };
+            match event {
+                Ok((kind, payload, piece)) => {
                     let bytes = match payload {
                         Payload::Owned(bytes) => bytes,
                         Payload::Located(range) if range.len() < COPY_BELOW => {
@@ -80,7 +85,7 @@ impl State {
                             let whole = input.split_to(end).freeze();
                             split += end;
                             let bytes = whole.slice(at + range.start..at + range.end);
-                            self.message(kind, bytes);
+                            self.data(kind, bytes, piece);
                             at = 0;
                             if input.is_empty() && !progress.again {
                                 break;
@@ -88,9 +93,9 @@ impl State {
                             continue;
                         }
                     };
-                    self.message(kind, bytes);
+                    self.data(kind, bytes, piece);
                 }
-                other => {
+                Err(other) => {
                     pings += usize::from(matches!(other, Some(Event::Ping(_))));
                     self.event(other, now);
                 }
@@ -126,17 +131,33 @@ impl State {
         self.wake_reader(before, own);
     }
 
-    pub(super) fn message(&mut self, kind: MessageKind, bytes: Bytes) {
+    /// A message, or a piece of one that is perhaps its last.
+    fn data(&mut self, kind: MessageKind, bytes: Bytes, piece: Option<bool>) {
+        match piece {
+            None => self.message(kind, bytes),
+            Some(last) => self.piece(Piece { kind, bytes, last }),
+        }
+    }
+
+    fn message(&mut self, kind: MessageKind, bytes: Bytes) {
         self.counters.messages_in.add(1);
         self.received = true;
         if self.discard {
             self.counters.dropped.add(1);
             return;
         }
-        self.inbox.push(match kind {
-            MessageKind::Text => Message::Text(Utf8Bytes::from_checked(bytes)),
-            MessageKind::Binary => Message::Binary(bytes),
-        });
+        self.inbox.push(message(kind, bytes));
+    }
+
+    /// A piece of a message that is given out as it arrives.
+    fn piece(&mut self, piece: Piece) {
+        self.counters.messages_in.add(u64::from(piece.last));
+        self.received = true;
+        if self.discard {
+            self.counters.dropped.add(u64::from(piece.last));
+            return;
+        }
+        self.inbox.push_piece(piece);
     }
 
     pub(super) fn event(&mut self, event: Option<Event>, now: Timestamp) {

@@ -8,6 +8,7 @@
 
 mod inbox;
 mod intake;
+mod pieces;
 mod shared;
 mod state;
 mod waiters;
@@ -30,7 +31,9 @@ use crate::BoxError;
 use crate::trace;
 use crate::transport::Transport;
 
+pub(crate) use inbox::Piece;
 pub(crate) use shared::{Info, Place, Queue, Shared};
+pub(crate) use waiters::Slot;
 
 /// The size of a worker's read buffer.
 const READ_BUFFER: usize = 64 << 10;
@@ -341,3 +344,6 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use provod_proto::handshake::DeflateParams;
 use provod_proto::{CloseFrame, Closed, Compress, Connection, Message, Prepared, Timestamp};
 use tokio::time::Instant;
 
+use super::inbox::Inbox;
 use super::state::{PingWait, State, register};
 use super::waiters::Slot;
 use crate::client::HttpResponse;
@@ -78,7 +79,7 @@ impl Shared {
     }
 
     /// Queues output from outside the driver, and tells the driver.
-    fn output<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+    pub(super) fn output<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = f(&mut state);
         let waker = state.tell_writer();
@@ -92,9 +93,24 @@ impl Shared {
     // ---- what the handles ask ----
 
     pub(crate) fn poll_recv(&self, waker: &Waker) -> Poll<Result<Option<Message>, Error>> {
+        self.poll_input(waker, false, Inbox::pop)
+    }
+
+    /// The next thing that `pop` finds in the inbox, or the end; `pieces`: messages are wanted as
+    /// they arrive.
+    pub(super) fn poll_input<T>(
+        &self,
+        waker: &Waker,
+        pieces: bool,
+        pop: impl FnOnce(&mut Inbox) -> Option<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
         let mut state = self.lock();
         state.awaits_end = false;
-        if let Some(message) = state.inbox.pop() {
+        if state.pieces != pieces {
+            state.pieces = pieces;
+            state.core.stream_messages(pieces);
+        }
+        if let Some(message) = pop(&mut state.inbox) {
             if state.paused && state.is_inbox_half_empty() {
                 tell_driver(state);
             }
@@ -109,6 +125,10 @@ impl Shared {
             return Poll::Ready(result);
         }
         register(&mut state.reader, waker);
+        if state.paused && state.is_inbox_half_empty() {
+            // Pieces were taken off the inbox, and more must come before they are a message.
+            tell_driver(state);
+        }
         Poll::Pending
     }
 
@@ -120,24 +140,39 @@ impl Shared {
         slot: &mut Option<Slot>,
         waker: &Waker,
     ) -> Poll<Result<(), Error>> {
+        self.poll_turn(slot, waker, |state| match message.take() {
+            Some(message) => state.send(message, compress),
+            None => Ok(()),
+        })
+    }
+
+    pub(crate) fn poll_send_prepared(
+        &self,
+        message: &Prepared,
+        slot: &mut Option<Slot>,
+        waker: &Waker,
+    ) -> Poll<Result<(), Error>> {
+        self.poll_turn(slot, waker, |state| state.send_prepared(message))
+    }
+
+    /// Waits in the queue of those who send; then does what is to be done.
+    pub(super) fn poll_turn(
+        &self,
+        slot: &mut Option<Slot>,
+        waker: &Waker,
+        turn: impl FnOnce(&mut State) -> Result<(), Error>,
+    ) -> Poll<Result<(), Error>> {
         let mut state = self.lock();
-        let turn = match *slot {
-            Some(slot) => state.senders.is_first(slot),
-            None => state.senders.is_empty(),
-        };
         let open = state.core.can_send();
-        if open && !(turn && state.core.held() < state.high_water) {
+        if open && !state.is_turn(*slot) {
             *slot = Some(state.senders.wait(*slot, waker));
             return Poll::Pending;
         }
         if let Some(slot) = slot.take() {
             state.senders.leave(slot);
         }
+        let result = if open { turn(&mut state) } else { Err(Error::new(Kind::Closed)) };
         let next = state.next_sender();
-        let result = match message.take() {
-            Some(message) => state.send(message, compress),
-            None => Ok(()),
-        };
         let driver = state.tell_writer();
         drop(state);
         next.into_iter().chain(driver).for_each(Waker::wake);
@@ -158,6 +193,10 @@ impl Shared {
                 state.watchers.leave(slot);
                 None
             }
+            Queue::Flushed => {
+                state.flushed.leave(slot);
+                None
+            }
         };
         drop(state);
         if let Some(next) = next {
@@ -173,11 +212,7 @@ impl Shared {
         &self,
         message: &'a Prepared,
     ) -> Result<(), TrySendError<&'a Prepared>> {
-        self.try_queue(message, |state, message| {
-            state.core.send_prepared(message, Compress::Auto)?;
-            state.counters.messages_out.add(1);
-            Ok(())
-        })
+        self.try_queue(message, State::send_prepared)
     }
 
     fn try_queue<M: Clone>(
@@ -190,7 +225,7 @@ impl Shared {
             if !state.core.can_send() {
                 return Err(TrySendError::Closed(message));
             }
-            if state.core.held() >= hard_limit {
+            if state.streaming || state.core.held() >= hard_limit {
                 state.counters.dropped.add(1);
                 return Err(TrySendError::Full(message));
             }
@@ -300,7 +335,7 @@ impl Shared {
 }
 
 /// Tells the driver that something changed, once the lock is given back.
-fn tell_driver(mut state: MutexGuard<'_, State>) {
+pub(super) fn tell_driver(mut state: MutexGuard<'_, State>) {
     let waker = state.tell_driver();
     drop(state);
     if let Some(waker) = waker {
@@ -317,6 +352,8 @@ pub(crate) enum Queue {
     Drained,
     /// The end.
     Watchers,
+    /// A send queue that is empty.
+    Flushed,
 }
 
 /// A place in a queue, left when it is dropped.

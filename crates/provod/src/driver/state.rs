@@ -6,12 +6,12 @@ use std::task::Waker;
 use std::time::Duration;
 
 use provod_proto::{
-    self as proto, Cause, CloseCode, CloseFrame, Compress, Connection, Message, Timestamp,
-    Utf8Bytes,
+    self as proto, Cause, CloseCode, CloseFrame, Compress, Connection, Message, Prepared,
+    Timestamp, Utf8Bytes,
 };
 
 use super::inbox::{Ended, Inbox};
-use super::waiters::Waiters;
+use super::waiters::{Slot, Waiters};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{Error, Kind};
@@ -54,11 +54,19 @@ pub(crate) struct State {
     pub(super) awaits_end: bool,
     pub(super) driver: Option<Waker>,
     pub(super) reader: Option<Waker>,
+    /// Messages are given out as they arrive.
+    pub(super) pieces: bool,
+    /// A message is sent in pieces, and no other can be.
+    pub(super) streaming: bool,
+    /// Whoever sends that message, while there is no room.
+    pub(super) streamer: Option<Waker>,
     pub(super) senders: Waiters,
     /// Those who wait for the send queue to run low.
     pub(super) drained: Waiters,
     /// Those who wait for the end.
     pub(super) watchers: Waiters,
+    /// Those who wait until all is written.
+    pub(super) flushed: Waiters,
     pub(super) pings: Vec<PingWait>,
     pub(super) next_ping: u64,
 }
@@ -96,9 +104,13 @@ impl State {
             awaits_end: false,
             driver: None,
             reader: None,
+            pieces: false,
+            streaming: false,
+            streamer: None,
             senders: Waiters::default(),
             drained: Waiters::default(),
             watchers: Waiters::default(),
+            flushed: Waiters::default(),
             pings: Vec::new(),
             next_ping: 0,
         }
@@ -158,19 +170,42 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn send_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
+        self.core.send_prepared(message, Compress::Auto)?;
+        self.counters.messages_out.add(1);
+        Ok(())
+    }
+
     /// Output was taken: the first of those who wait may send.
     pub(crate) fn room_made(&mut self) {
         if let Some(waker) = self.next_sender() {
             waker.wake();
         }
-        if !self.drained.is_empty() && !self.is_congested() {
-            self.drained.take_all().for_each(Waker::wake);
+        if !self.is_congested() {
+            self.drained.take_all().chain(self.streamer.take()).for_each(Waker::wake);
+        }
+        if !self.flushed.is_empty() && !self.core.has_output() {
+            self.flushed.take_all().for_each(Waker::wake);
         }
     }
 
     pub(super) fn next_sender(&self) -> Option<Waker> {
-        let room = self.core.held() < self.high_water || !self.core.can_send();
+        let room = self.has_room() || !self.core.can_send();
         if room { self.senders.first().cloned() } else { None }
+    }
+
+    /// Whether a message may be queued without waiting, by whoever's turn it is.
+    fn has_room(&self) -> bool {
+        !self.is_congested() && !self.streaming
+    }
+
+    /// Whether whoever has this place, or none yet, may queue a message now.
+    pub(super) fn is_turn(&self, slot: Option<Slot>) -> bool {
+        let first = match slot {
+            Some(slot) => self.senders.is_first(slot),
+            None => self.senders.is_empty(),
+        };
+        first && self.has_room()
     }
 
     pub(super) fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) {
@@ -181,9 +216,7 @@ impl State {
             // Closing twice is no fault: the first one counts.
             let _ = self.core.close(frame, now);
         }
-        for waker in self.senders.take_all() {
-            waker.wake();
-        }
+        self.senders.take_all().chain(self.streamer.take()).for_each(Waker::wake);
     }
 
     pub(crate) fn close_with(&mut self, code: CloseCode, reason: &'static str, now: Timestamp) {
@@ -203,7 +236,8 @@ impl State {
     pub(crate) fn output_broken(&mut self, error: std::io::Error, now: Timestamp) {
         self.broken.get_or_insert(error);
         self.core.handle_output_lost(now);
-        self.senders.take_all().chain(self.drained.take_all()).for_each(Waker::wake);
+        let waiting = self.senders.take_all().chain(self.drained.take_all());
+        waiting.chain(self.flushed.take_all()).chain(self.streamer.take()).for_each(Waker::wake);
         self.settle();
     }
 
@@ -252,7 +286,8 @@ impl State {
         }
         let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());
         let waiting = self.reader.take().into_iter().chain(self.watchers.take_all());
-        let waiting = waiting.chain(self.drained.take_all());
+        let waiting = waiting.chain(self.drained.take_all()).chain(self.flushed.take_all());
+        let waiting = waiting.chain(self.streamer.take());
         pings.chain(waiting).chain(self.senders.take_all()).for_each(Waker::wake);
     }
 }

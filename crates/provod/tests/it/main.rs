@@ -14,3 +14,5 @@ mod observing;
 mod sending;
 #[cfg(unix)]
 mod sockets;
+mod splitting;
+mod streaming;

@@ -1,0 +1,156 @@
+//! Messages piece by piece, both ways, and the wait until all is written.
+
+use std::task::{Poll, Waker};
+
+use bytes::Bytes;
+use provod_proto::{CloseCode, CloseFrame, Compress, Message, MessageKind};
+
+use super::inbox::{Ended, Piece};
+use super::shared::{Shared, tell_driver};
+use super::state::register;
+use super::waiters::Slot;
+use crate::error::{Error, Kind};
+
+impl Shared {
+    // ---- receiving ----
+
+    /// The first piece of the next message; `None` as `recv` has it.
+    pub(crate) fn poll_first_piece(&self, waker: &Waker) -> Poll<Result<Option<Piece>, Error>> {
+        self.poll_input(waker, true, super::inbox::Inbox::pop_piece)
+    }
+
+    /// The next piece of a message that was begun to be taken.
+    pub(crate) fn poll_piece(&self, waker: &Waker) -> Poll<Result<Piece, Error>> {
+        let mut state = self.lock();
+        state.awaits_end = false;
+        if let Some(piece) = state.inbox.pop_piece() {
+            if state.paused && state.is_inbox_half_empty() {
+                tell_driver(state);
+            }
+            return Poll::Ready(Ok(piece));
+        }
+        match &state.ended {
+            // The message stays cut. The Close that is owed waits for whoever asks for the next
+            // message.
+            Some(Ended::Close) => Poll::Ready(Err(Error::new(Kind::Cut))),
+            Some(Ended::Failed(e)) => Poll::Ready(Err(e.clone().into())),
+            Some(Ended::Lost(e)) => Poll::Ready(Err(e.clone())),
+            None => {
+                register(&mut state.reader, waker);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Nobody wants the rest of the message that was begun to be taken.
+    pub(crate) fn skip_rest(&self) {
+        let mut state = self.lock();
+        state.inbox.skip_rest();
+        if state.paused && state.is_inbox_half_empty() {
+            tell_driver(state);
+        }
+    }
+
+    // ---- sending ----
+
+    /// Takes the turn to send for a message in pieces; others wait until it is given back.
+    pub(crate) fn poll_take_turn(
+        &self,
+        slot: &mut Option<Slot>,
+        waker: &Waker,
+    ) -> Poll<Result<(), Error>> {
+        self.poll_turn(slot, waker, |state| {
+            state.streaming = true;
+            Ok(())
+        })
+    }
+
+    /// Waits for room for a piece, or for the end.
+    pub(crate) fn poll_room(&self, waker: &Waker) -> Poll<()> {
+        let mut state = self.lock();
+        if state.core.can_send() && state.is_congested() {
+            register(&mut state.streamer, waker);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Queues a piece; `begin` says that it is the first one.
+    pub(crate) fn send_piece(
+        &self,
+        begin: Option<(MessageKind, Compress)>,
+        data: Bytes,
+        last: bool,
+    ) -> Result<(), Error> {
+        self.output(|state| {
+            if let Some((kind, compress)) = begin {
+                state.core.begin_message(kind, compress)?;
+            }
+            let queued = state.core.send_chunk(data, last);
+            if queued.is_err() && begin.is_some() {
+                state.core.cancel_message();
+            }
+            queued?;
+            state.counters.messages_out.add(u64::from(last));
+            Ok(())
+        })
+    }
+
+    /// Lets all pieces so far leave.
+    pub(crate) fn flush_message(&self) -> Result<(), Error> {
+        Ok(self.output(|state| state.core.flush_message())?)
+    }
+
+    /// Gives the turn back. A message that was begun and not finished cannot be told complete, so it
+    /// ends the connection.
+    pub(crate) fn give_turn_back(&self, unfinished: bool) {
+        let now = self.now();
+        let next = self.change(|state| {
+            state.streaming = false;
+            state.streamer = None;
+            if unfinished {
+                let reason = "a message was not finished";
+                state.close(CloseFrame::new(CloseCode::INTERNAL_ERROR, reason).ok(), now);
+            }
+            state.next_sender()
+        });
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// Queues a message of whoever has waited for his turn; gives it back when one in pieces has begun
+    /// meanwhile.
+    pub(crate) fn send_in_turn(&self, message: Message) -> Result<Option<Message>, Error> {
+        self.output(|state| {
+            if state.streaming && state.core.can_send() {
+                return Ok(Some(message));
+            }
+            state.send(message, Compress::Auto).map(|()| None)
+        })
+    }
+
+    /// Waits until all that is queued was handed to the system.
+    pub(crate) fn poll_flushed(
+        &self,
+        slot: &mut Option<Slot>,
+        waker: &Waker,
+    ) -> Poll<Result<(), Error>> {
+        let mut state = self.lock();
+        if let Some(closed) = state.core.closed() {
+            return Poll::Ready(if closed.unsent > 0 {
+                Err(Error::new(Kind::Closed))
+            } else {
+                Ok(())
+            });
+        }
+        if state.broken.is_some() {
+            return Poll::Ready(Err(Error::new(Kind::Closed)));
+        }
+        if !state.core.has_output() {
+            return Poll::Ready(Ok(()));
+        }
+        *slot = Some(state.flushed.wait(*slot, waker));
+        Poll::Pending
+    }
+}

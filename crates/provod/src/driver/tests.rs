@@ -1,0 +1,7 @@
+//! The driver over transports that play a script.
+#![allow(clippy::unwrap_used)]
+
+mod cancelling;
+mod gate;
+mod script;
+mod vectors;
