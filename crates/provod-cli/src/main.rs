@@ -1,5 +1,7 @@
 //! The command `provod`.
 
+mod connect;
+mod escape;
 mod listen;
 mod options;
 mod process;
@@ -23,19 +25,26 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Listen(listen::Listen),
+    Connect(connect::Connect),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(command) => command.run(),
         Command::Listen(command) => command.run(),
+        Command::Connect(command) => return command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            // Where standard error is closed, the exit code still tells.
-            let _ = writeln!(std::io::stderr(), "provod: {e}");
+            complain(&e.to_string());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says in one line why the command fails; what a peer has put into it cannot reach the terminal.
+fn complain(why: &str) {
+    // Where standard error is closed, the exit code still tells.
+    let _ = writeln!(std::io::stderr(), "provod: {}", escape::line(why.as_bytes()));
 }

@@ -1,4 +1,4 @@
-//! The options that `serve` and `listen` share, and the forms that their values have.
+//! The options that the commands share, and the forms that their values have.
 
 use std::io;
 use std::time::Duration;
@@ -8,123 +8,104 @@ use provod::{DeflateConfig, OriginPolicy};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Whether compression is accepted.
+/// Whether there is compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compress {
-    /// Accept it, each message compressed by itself.
+    /// Each message is compressed by itself.
     On,
-    /// Accept it, messages compressed with what came before: smaller, at some 460 KB a connection.
+    /// Messages are compressed with what came before: smaller, at some 460 KB a connection.
     Takeover,
-    /// Decline it.
+    /// None.
     Off,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Options {
-    /// Threads that carry connections [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    workers: Option<u16>,
+impl Compress {
+    /// What is offered, or accepted.
+    pub(crate) fn deflate(self) -> Option<DeflateConfig> {
+        let no_takeover = match self {
+            Self::Off => return None,
+            Self::On => true,
+            Self::Takeover => false,
+        };
+        Some(DeflateConfig {
+            server_no_context_takeover: no_takeover,
+            client_no_context_takeover: no_takeover,
+            ..DeflateConfig::default()
+        })
+    }
+}
 
-    /// The longest message that is accepted, after decompression: bytes, or with K, M or G; a
-    /// longer one is refused with close code 1009
-    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = size)]
+/// The options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The longest message, after decompression: bytes, or with K, M or G; a longer one from the
+    /// peer closes the connection with code 1009
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = size,
+          help_heading = "Messages")]
     max_message: u64,
 
-    /// How many connections may be open; more are answered 503 [default: the descriptor limit
-    /// minus 64]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    max_connections: Option<u32>,
-
-    /// How long a client may take for its request: seconds, or with ms, s or m
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time_above_0)]
-    handshake_timeout: Duration,
-
-    /// How long the closing handshake may take
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
-    close_timeout: Duration,
-
-    /// Let pages of this origin connect too: https://example.com, example.com, null, or * for all; may be
-    /// given several times
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
-    allow_origin: Vec<String>,
-
-    /// Accept compression (permessage-deflate) from clients that offer it; alone, it means on.
-    /// Without it, serve accepts compression and listen does not
+    /// Compression (permessage-deflate), which a server accepts and a client offers; alone, it
+    /// means on [default: serve: on, listen and connect: off]
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true,
-          default_missing_value = "on")]
+          default_missing_value = "on", help_heading = "Messages")]
     compress: Option<Compress>,
 
     /// Messages from this size on are sent compressed, where compression was agreed
-    #[arg(long, value_name = "SIZE", default_value = "1K", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "1K", value_parser = size,
+          help_heading = "Messages")]
     compress_threshold: u64,
 
-    /// On SIGTERM, connections are closed spread over at most this time, so that clients do not
-    /// all come back at once
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    drain: Duration,
+    /// How long the opening handshake may take, a client for its request and a server for its
+    /// answer: seconds, or with ms, s or m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time_above_0,
+          help_heading = "Times")]
+    handshake_timeout: Duration,
+
+    /// How long the closing handshake may take
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time,
+          help_heading = "Times")]
+    close_timeout: Duration,
 
     /// What is logged to standard error: off, error, warn, info, debug or trace, also by target,
-    /// such as warn,provod::wire=trace for every frame
-    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
-    log: String,
+    /// such as warn,provod::wire=trace for every frame [default: info, connect: warn]
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    log: Option<String>,
 }
 
-impl Options {
-    /// A server with these options; `compress` is what holds where nothing is said.
-    pub(crate) fn server(&self, compress: Compress, origin: OriginPolicy) -> provod::Server {
+impl Common {
+    /// The settings of a connection.
+    pub(crate) fn config(&self) -> provod::Config {
         let mut config = provod::Config::default();
         config.limits.max_message = self.max_message;
         config.close_timeout = self.close_timeout;
         config.compression.threshold =
             usize::try_from(self.compress_threshold).unwrap_or(usize::MAX);
-        let mut policy = origin;
-        for entry in &self.allow_origin {
-            // The same text was accepted when the options were parsed.
-            policy = policy.clone().allow(entry).unwrap_or(policy);
-        }
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let mut server = provod::Server::new()
-            .config(config)
-            .origin(policy)
-            .handshake_timeout(self.handshake_timeout)
-            .workers(self.workers.map_or_else(cores, usize::from));
-        let no_takeover = match self.compress.unwrap_or(compress) {
-            Compress::Off => None,
-            Compress::On => Some(true),
-            Compress::Takeover => Some(false),
-        };
-        if let Some(no_takeover) = no_takeover {
-            server = server.compression(DeflateConfig {
-                server_no_context_takeover: no_takeover,
-                client_no_context_takeover: no_takeover,
-                ..DeflateConfig::default()
-            });
-        }
-        if let Some(max) = self.max_connections {
-            server = server.max_connections(max as usize);
-        }
-        server
+        config
     }
 
-    /// The drain on SIGTERM.
-    pub(crate) fn drain(&self) -> provod::Drain {
-        let mut drain = provod::Drain::default();
-        drain.spread = self.drain;
-        drain.deadline = self.drain.saturating_add(self.close_timeout);
-        drain
+    /// The longest message, in bytes.
+    pub(crate) fn max_message(&self) -> usize {
+        usize::try_from(self.max_message).unwrap_or(usize::MAX)
     }
 
-    /// The drain on Ctrl-C: at once.
-    pub(crate) fn stop(&self) -> provod::Drain {
-        let mut drain = provod::Drain::default();
-        drain.deadline = self.close_timeout;
-        drain
+    /// Whether there is compression; `otherwise` holds where nothing is said.
+    pub(crate) fn compress(&self, otherwise: Compress) -> Compress {
+        self.compress.unwrap_or(otherwise)
     }
 
-    /// Starts the log.
-    pub(crate) fn start_log(&self) {
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
+    }
+
+    pub(crate) fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+
+    /// Starts the log; `otherwise` is the filter where none is given.
+    pub(crate) fn start_log(&self, otherwise: &str) {
         // The same text was accepted when the options were parsed.
-        let filter = EnvFilter::try_new(&self.log).unwrap_or_default();
+        let filter = self.log.as_deref().unwrap_or(otherwise);
+        let filter = EnvFilter::try_new(filter).unwrap_or_default();
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)
@@ -133,6 +114,86 @@ impl Options {
             .log_internal_errors(false)
             .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
             .init();
+    }
+}
+
+/// The options of the servers.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Threads that carry connections [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+
+    /// How many connections may be open; more are answered 503 [default: the descriptor limit
+    /// minus 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
+
+    /// How much memory all connections together may hold; when it is used up, those that hold the
+    /// most are closed with 1013 [default: no limit but those of each connection]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory_budget: Option<u64>,
+
+    /// Let pages of this origin connect too: https://example.com, example.com, null, or * for all; may be
+    /// given several times
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    allow_origin: Vec<String>,
+
+    /// On SIGTERM, connections are closed spread over at most this time, so that clients do not
+    /// all come back at once
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time,
+          help_heading = "Times")]
+    drain: Duration,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Options {
+    /// A server with these options; `compress` is what holds where nothing is said.
+    pub(crate) fn server(&self, compress: Compress, origin: OriginPolicy) -> provod::Server {
+        let mut policy = origin;
+        for entry in &self.allow_origin {
+            // The same text was accepted when the options were parsed.
+            policy = policy.clone().allow(entry).unwrap_or(policy);
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let mut server = provod::Server::new()
+            .config(self.common.config())
+            .origin(policy)
+            .handshake_timeout(self.common.handshake_timeout)
+            .workers(self.workers.map_or_else(cores, usize::from));
+        if let Some(deflate) = self.common.compress(compress).deflate() {
+            server = server.compression(deflate);
+        }
+        if let Some(max) = self.max_connections {
+            server = server.max_connections(max as usize);
+        }
+        if let Some(limit) = self.memory_budget {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            server = server.memory_budget(&provod::MemoryBudget::new(limit));
+        }
+        server
+    }
+
+    /// The drain on SIGTERM.
+    pub(crate) fn drain(&self) -> provod::Drain {
+        let mut drain = provod::Drain::default();
+        drain.spread = self.drain;
+        drain.deadline = self.drain.saturating_add(self.common.close_timeout);
+        drain
+    }
+
+    /// The drain on Ctrl-C: at once.
+    pub(crate) fn stop(&self) -> provod::Drain {
+        let mut drain = provod::Drain::default();
+        drain.deadline = self.common.close_timeout;
+        drain
+    }
+
+    /// Starts the log.
+    pub(crate) fn start_log(&self) {
+        self.common.start_log("info");
     }
 }
 
@@ -191,7 +252,7 @@ fn time(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| accepted.to_owned())
 }
 
-fn time_above_0(text: &str) -> Result<Duration, String> {
+pub(crate) fn time_above_0(text: &str) -> Result<Duration, String> {
     match time(text)? {
         Duration::ZERO => Err("expected a time above 0, such as 10s or 500ms".to_owned()),
         time => Ok(time),

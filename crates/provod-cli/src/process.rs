@@ -21,11 +21,21 @@ pub(crate) fn announce(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// A signal that ends a server.
+/// A signal that ends a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Signal {
+pub(crate) enum Signal {
     Interrupt,
     Terminate,
+}
+
+impl Signal {
+    /// The exit code that shells give to whoever such a signal ended.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
 }
 
 /// Waits for Ctrl-C or SIGTERM and drains the server; a second signal ends the process at once.
@@ -47,14 +57,11 @@ pub(crate) async fn until_signal(
             }
             Ok(())
         }
-        signal = signals.next() => std::process::exit(match signal {
-            Signal::Interrupt => 130,
-            Signal::Terminate => 143,
-        }),
+        signal = signals.next() => std::process::exit(signal.exit_code().into()),
     }
 }
 
-/// The signals that end a server, listened for from the moment this is made: before the server says
+/// The signals that end a command, listened for from the moment this is made: before a server says
 /// that it is ready, or one that comes right then would kill the process.
 #[cfg(unix)]
 pub(crate) struct Signals {
@@ -79,7 +86,7 @@ impl Signals {
         }
     }
 
-    async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         async fn recv(signal: &mut Option<tokio::signal::unix::Signal>) {
             let got = match signal {
                 Some(signal) => signal.recv().await,
@@ -96,7 +103,7 @@ impl Signals {
     }
 }
 
-/// The signals that end a server.
+/// The signals that end a command.
 #[cfg(not(unix))]
 pub(crate) struct Signals;
 
@@ -106,7 +113,7 @@ impl Signals {
         Self
     }
 
-    async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

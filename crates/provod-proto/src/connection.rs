@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use crate::close::{Cause, CloseFrame, Closed, Input, State};
 use crate::config::{Config, Side};
 use crate::deflate::{Compressor, Inflater, Pool};
-use crate::error::{Error, UsageError};
+use crate::error::{Error, LimitError, UsageError};
 use crate::event::{Event, Progress, TracedFrame};
 use crate::handshake::DeflateParams;
 use crate::keepalive::Keepalive;
@@ -23,6 +23,9 @@ use crate::receive::{Incoming, Step};
 use crate::send::{Compress, Deflate, Encoded, Outgoing};
 use crate::time::Timestamp;
 use crate::timer::{TimerKind, Timers};
+
+/// Encoded bytes that a connection which gives way to others still tries to write.
+const SHED_KEEPS: usize = 4096;
 
 /// Which end this is, and what only that end needs.
 pub enum Role {
@@ -120,6 +123,8 @@ pub struct Connection {
     half_close: bool,
     /// Output is lost; so many bytes were queued when it was.
     output_lost: Option<usize>,
+    /// Bytes that were queued and were given up by [`shed`](Self::shed).
+    given_up: usize,
     closed: Option<Box<Closed>>,
     trace: Vec<TracedFrame>,
 }
@@ -167,6 +172,7 @@ impl Connection {
             eof: false,
             half_close: false,
             output_lost: None,
+            given_up: 0,
             closed: None,
             trace: Vec::new(),
             config,
@@ -435,6 +441,32 @@ impl Connection {
         self.turn(Input::Release, now);
     }
 
+    /// Gives up what this connection holds because memory is short: the message in the making, and
+    /// all output that is not encoded. The peer is told with 1013, Try Again Later, right behind
+    /// what is encoded; where that is more than 4 KiB, which a peer that does not read will not
+    /// take soon, the connection is over at once. Returns the error that the connection ends with.
+    pub fn shed(&mut self, now: Timestamp) -> Error {
+        let error = Error::from(LimitError::MemoryBudget);
+        self.incoming.abandon();
+        self.given_up += self.outgoing.abandon_waiting();
+        if self.is_receiving() || self.is_close_held() {
+            self.fail(error.clone(), now);
+            self.turn(Input::Release, now);
+        }
+        if self.outgoing.encoded() > SHED_KEEPS {
+            self.turn(Input::Lost, now);
+        }
+        self.flushed(now);
+        error
+    }
+
+    /// Marks the end of the data that is queued now and returns the number of the mark. Once
+    /// [`marks_passed`](Self::marks_passed) is above that number, the transport has taken all of it
+    /// (or it was given up).
+    pub fn mark(&mut self) -> u64 {
+        self.outgoing.mark()
+    }
+
     /// Gives messages out as [`Event::Chunk`]: what is held of one that has begun comes with its next
     /// piece. Off again, a message that was begun in pieces ends in pieces.
     pub fn stream_messages(&mut self, on: bool) {
@@ -529,6 +561,19 @@ impl Connection {
     #[must_use]
     pub fn held_input(&self) -> usize {
         self.incoming.held()
+    }
+
+    /// How many of the marks that [`mark`](Self::mark) made the transport has reached.
+    #[must_use]
+    pub fn marks_passed(&self) -> u64 {
+        self.outgoing.marks_passed()
+    }
+
+    /// The window, as a power of two, that this end compresses messages with; `None` where it does
+    /// not compress.
+    #[must_use]
+    pub fn compresses_with(&self) -> Option<u8> {
+        self.outgoing.window_bits()
     }
 
     /// Whether there is anything to write.

@@ -158,13 +158,20 @@ pub enum LimitError {
         /// The limit, in frames.
         limit: u32,
     },
+    /// Memory that many connections share ran short, and this one held the most: see
+    /// [`Connection::shed`](crate::Connection::shed).
+    MemoryBudget,
 }
 
 impl LimitError {
-    /// The close code this limit maps to: 1009, Message Too Big.
+    /// The close code this limit maps to: 1009, Message Too Big, and 1013, Try Again Later, where
+    /// memory ran short.
     #[must_use]
     pub fn close_code(self) -> CloseCode {
-        CloseCode::TOO_BIG
+        match self {
+            Self::MessageTooLong { .. } | Self::TooManyFragments { .. } => CloseCode::TOO_BIG,
+            Self::MemoryBudget => CloseCode::TRY_AGAIN_LATER,
+        }
     }
 }
 
@@ -175,6 +182,7 @@ impl fmt::Display for LimitError {
         match self {
             Self::MessageTooLong { limit } => write!(f, "a message above {limit} bytes"),
             Self::TooManyFragments { limit } => write!(f, "a message of more than {limit} frames"),
+            Self::MemoryBudget => f.write_str("memory ran short and this connection held the most"),
         }
     }
 }

@@ -45,6 +45,13 @@ impl Prepared {
         }))
     }
 
+    /// Makes the compressed form for connections that compress with a window of 2^`window_bits`
+    /// bytes, unless it is made already: so that the first of them need not do it, perhaps under a
+    /// lock. See [`Connection::compresses_with`](crate::Connection::compresses_with).
+    pub fn compress_for(&self, window_bits: u8) {
+        let _ = self.compressed(window_bits);
+    }
+
     /// Text or binary.
     #[must_use]
     pub fn kind(&self) -> MessageKind {
@@ -72,6 +79,20 @@ impl Prepared {
             (out.len() < inner.payload.len()).then(|| Bytes::from(out))
         });
         made.as_ref()
+    }
+}
+
+/// At the default level, with compressors that the whole process shares.
+impl<M: Into<Message>> From<M> for Prepared {
+    fn from(message: M) -> Self {
+        static POOL: OnceLock<Pool> = OnceLock::new();
+        Self::new(message.into(), Level::default(), POOL.get_or_init(Pool::default))
+    }
+}
+
+impl From<&Self> for Prepared {
+    fn from(prepared: &Self) -> Self {
+        prepared.clone()
     }
 }
 

@@ -94,6 +94,15 @@ impl Incoming {
         self.message.as_ref().map_or(0, |m| m.held()) + self.control.capacity()
     }
 
+    /// No more input will be looked at: lets go what is held of it.
+    pub(crate) fn abandon(&mut self) {
+        self.frame = None;
+        self.message = None;
+        self.finishing = false;
+        self.control = Vec::new();
+        self.inflater = None;
+    }
+
     /// Handles at most one frame.
     pub(crate) fn step(&mut self, input: &mut [u8], limits: &Limits) -> Result<Step, Error> {
         if self.finishing {

@@ -61,6 +61,15 @@ struct Pending {
     /// The compressor keeps nothing of it for later.
     flush: bool,
     form: Form,
+    /// Marks at its end.
+    marks: u32,
+}
+
+impl Pending {
+    /// A whole message, or the last piece of one.
+    fn whole(opcode: OpCode, data: Bytes, form: Form) -> Self {
+        Self { opcode, data, last: true, flush: false, form, marks: 0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +115,9 @@ pub(crate) struct Outgoing {
     close: Option<Option<CloseFrame>>,
     close_encoded: bool,
     waiting_bytes: usize,
+    /// Marks ever made, and those behind messages that wait.
+    marked: u64,
+    waiting_marks: u64,
 }
 
 /// A frame that was encoded in a step, for keepalive and the trace.
@@ -130,6 +142,8 @@ impl Outgoing {
             close: None,
             close_encoded: false,
             waiting_bytes: 0,
+            marked: 0,
+            waiting_marks: 0,
         }
     }
 
@@ -151,7 +165,7 @@ impl Outgoing {
         self.may_begin()?;
         let form = self.form(message.len(), compress, config.compression.threshold);
         let opcode = message.kind().opcode();
-        self.push(Pending { opcode, data: message.into_bytes(), last: true, flush: false, form });
+        self.push(Pending::whole(opcode, message.into_bytes(), form));
         Ok(())
     }
 
@@ -170,7 +184,7 @@ impl Outgoing {
             && let Some(data) = prepared.compressed(deflate.window_bits)
         {
             let data = data.clone();
-            self.push(Pending { opcode, data, last: true, flush: false, form: Form::Compressed });
+            self.push(Pending::whole(opcode, data, Form::Compressed));
             return Ok(());
         }
         if self.masks.is_none()
@@ -182,13 +196,7 @@ impl Outgoing {
             self.wire.shared(prepared.frame());
             return Ok(());
         }
-        self.push(Pending {
-            opcode,
-            data: payload.clone(),
-            last: true,
-            flush: false,
-            form: Form::Plain,
-        });
+        self.push(Pending::whole(opcode, payload.clone(), Form::Plain));
         Ok(())
     }
 
@@ -221,7 +229,8 @@ impl Outgoing {
             *utf8 = with;
         }
         *begun = true;
-        let pending = Pending { opcode: *opcode, data, last, flush: false, form: *form };
+        let whole = Pending::whole(*opcode, data, *form);
+        let pending = Pending { last, ..whole };
         if last {
             self.stream = None;
         }
@@ -245,7 +254,8 @@ impl Outgoing {
             Some(back) if !back.last => back.flush = true,
             _ => {
                 let data = Bytes::new();
-                self.push(Pending { opcode, data, last: false, flush: true, form });
+                let whole = Pending::whole(opcode, data, form);
+                self.push(Pending { last: false, flush: true, ..whole });
             }
         }
         Ok(())
@@ -293,6 +303,29 @@ impl Outgoing {
         self.close.as_ref().filter(|_| self.close_encoded && self.wire.len() == 0)
     }
 
+    /// The window, as a power of two, that messages are compressed with.
+    pub(crate) fn window_bits(&self) -> Option<u8> {
+        self.deflate.as_ref().map(|deflate| deflate.window_bits)
+    }
+
+    /// Marks the end of what is queued; returns how many marks there were before.
+    pub(crate) fn mark(&mut self) -> u64 {
+        match self.waiting.back_mut() {
+            Some(last) => {
+                last.marks += 1;
+                self.waiting_marks += 1;
+            }
+            None => self.wire.mark(),
+        }
+        self.marked += 1;
+        self.marked - 1
+    }
+
+    /// Marks that the transport has reached.
+    pub(crate) fn marks_passed(&self) -> u64 {
+        self.marked - self.waiting_marks - self.wire.marks() as u64
+    }
+
     /// Bytes that are queued and not handed to the transport; headers count in full once encoded,
     /// and before that with two bytes for each message.
     pub(crate) fn buffered(&self) -> usize {
@@ -320,16 +353,28 @@ impl Outgoing {
 
     /// Gives up all that is queued, for good; returns how many bytes that were.
     pub(crate) fn abandon(&mut self) -> usize {
-        let lost = self.buffered();
+        let lost = self.abandon_waiting() + self.wire.len();
         self.wire = Wire::default();
-        self.waiting = VecDeque::new();
-        self.pongs = VecDeque::new();
-        self.pings = VecDeque::new();
-        self.waiting_bytes = 0;
-        self.stream = None;
         self.close = None;
         self.close_encoded = true;
         lost
+    }
+
+    /// Gives up all that is not encoded but a Close, and the compressor; nothing but a Close may be
+    /// queued after it. Returns how many bytes that were.
+    pub(crate) fn abandon_waiting(&mut self) -> usize {
+        self.waiting = VecDeque::new();
+        self.waiting_marks = 0;
+        self.pongs = VecDeque::new();
+        self.pings = VecDeque::new();
+        self.stream = None;
+        self.deflate = None;
+        std::mem::take(&mut self.waiting_bytes)
+    }
+
+    /// Bytes that are encoded and not handed to the transport.
+    pub(crate) fn encoded(&self) -> usize {
+        self.wire.len()
     }
 
     /// Encodes frames while the wire has room, and tells of each.
@@ -408,18 +453,22 @@ impl Outgoing {
             deflate.compressor.reset();
         }
         let kind = pending.opcode;
+        let mut marks = 0;
         if pending.data.is_empty() {
             self.waiting_bytes -= LEAST_HEADER;
+            self.waiting_marks -= u64::from(pending.marks);
+            marks = pending.marks;
         } else {
             self.waiting.push_front(pending);
         }
-        if payload.is_empty() && !fin {
-            return None;
-        }
-        let (opcode, rsv1) =
-            if self.open { (OpCode::Continuation, false) } else { (kind, form != Form::Plain) };
-        self.open = !fin;
-        Some(self.encode(opcode, fin, rsv1, payload))
+        let encoded = (!payload.is_empty() || fin).then(|| {
+            let (opcode, rsv1) =
+                if self.open { (OpCode::Continuation, false) } else { (kind, form != Form::Plain) };
+            self.open = !fin;
+            self.encode(opcode, fin, rsv1, payload)
+        });
+        (0..marks).for_each(|_| self.wire.mark());
+        encoded
     }
 
     fn encode(&mut self, opcode: OpCode, fin: bool, rsv1: bool, payload: Bytes) -> Encoded {

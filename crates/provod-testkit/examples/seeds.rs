@@ -10,6 +10,7 @@ fn main() -> std::io::Result<()> {
         ("frames", frames()),
         ("inflate", inflate()),
         ("operations", operations()),
+        ("conversation", conversation()),
     ] {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder)?;
@@ -192,6 +193,40 @@ fn operations() -> Seeds {
         for flags in [[0, 0x40], [0x01, 0xC1], [0x7F, 0x42], [0xEB, 0x03]] {
             let file = format!("{name}-{:02x}{:02x}", flags[0], flags[1]);
             seed(&mut seeds, &file, &flags, &script.repeat(3));
+        }
+    }
+    seeds
+}
+
+fn conversation() -> Seeds {
+    // An operation is a number, shifted by one; the lowest bit says which end.
+    let op = |n: u8| n << 1;
+    let (say, step, settle, wait, jump) = (op(0), op(5), op(7), op(8), op(10));
+    let (pause, close, stall, cut, end) = (op(11), op(12), op(13), op(14), op(15));
+    let talk = [say, 0, 20, 1, 1 | say, 1, 150, 3, settle, say, 3, 230, 2, step, 50];
+    let scripts: [(&str, Vec<u8>); 10] = [
+        ("talk", talk.to_vec()),
+        ("stream", vec![say, 49, say, 0, 90, 3, settle, say, 8, 9, 1, 1 | say, 40, step, 9]),
+        ("large", vec![say, 1, 255, 3, step, 200, 1 | say, 0, 254, 2, settle, jump, jump]),
+        ("pings", vec![say, 56, say, 57, 1 | say, 63, wait, 10, say, 0, 9, 1, wait, 200, jump]),
+        ("pause", vec![1 | pause, say, 1, 251, 3, wait, 255, 1 | pause, settle, pause]),
+        ("close", [&talk[..], &[close, 0, 1 | say, 0, 90, 3, settle]].concat()),
+        ("both-close", [&talk[..8], &[close, 2, 1 | close, 3, step, 1]].concat()),
+        ("stall", [&[stall, 0], &talk[..], &[wait, 200, stall, 255, settle]].concat()),
+        ("cut", [&talk[..], &[say, 1, 210, 3, cut, 0, say, 0, 10, 1, settle]].concat()),
+        ("end", [&talk[..10], &[1 | end, 0, say, 0, 90, 2, wait, 255, wait, 255]].concat()),
+    ];
+    let mut seeds = Seeds::new();
+    for (name, script) in scripts {
+        for (network, start) in [
+            ("plain", vec![0, 0x40, 0, 0, 0, 0]),
+            ("bytewise", vec![0x07, 0x04, 0x05, 0x0C, 0x1D, 0x08]),
+            ("late", vec![0x81, 0xC1, 0x0A, 0, 0x1A, 4]),
+            ("stalls", vec![0x7F, 0x42, 0xA0, 0, 90, 0xA2, 1, 7]),
+            ("cuts", vec![0x0B, 0x03, 0xC1, 0, 200, 0x01, 0]),
+            ("ends", vec![0, 0x00, 0x02, 0, 0xE9, 0, 33]),
+        ] {
+            seed(&mut seeds, &format!("{name}-{network}"), &start, &script);
         }
     }
     seeds

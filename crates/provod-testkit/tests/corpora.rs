@@ -40,6 +40,11 @@ fn operations() {
     run("operations");
 }
 
+#[test]
+fn conversation() {
+    run("conversation");
+}
+
 fn run(name: &str) {
     let (_, body) = TARGETS.into_iter().find(|t| t.0 == name).expect("a target of that name");
     assert!(replay(name, body) >= 20, "the corpus of {name} is committed");

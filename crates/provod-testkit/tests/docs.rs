@@ -53,25 +53,61 @@ fn every_path_that_a_document_names_exists() {
     assert!(found > 20, "only {found} paths were found: is the search right?");
 }
 
+/// The flags in the tables of a section of the README.
+fn listed(heading: &str) -> BTreeSet<String> {
+    let readme = read("README.md");
+    let (_, section) = readme.split_once(heading).expect("the heading");
+    let (section, _) = section.split_once("\n#").expect("another heading after it");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `-"));
+    let cells = rows.filter_map(|row| row.split_once(" | ").map(|(cell, _)| cell));
+    let names = cells.map(|cell| {
+        // The prefix that was cut off is the first dash of the long name where it stands alone.
+        let name = cell.split_once("--").map_or(cell, |(_, long)| long).trim_start_matches('-');
+        name.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect()
+    });
+    names.collect()
+}
+
+/// The long flags that the fields of a struct of the tool stand for.
+fn flags(path: &str, name: &str) -> BTreeSet<String> {
+    let source = read(path);
+    let (_, fields) = source.split_once(&format!("struct {name} {{\n")).expect("the struct");
+    let (fields, _) = fields.split_once("\n}").expect("its end");
+    let options = fields.split("#[arg(").skip(1).filter_map(|field| field.split_once(")]\n"));
+    options
+        .filter(|(attribute, _)| attribute.split([',', ' ']).any(|word| word == "long"))
+        .map(|(_, rest)| {
+            let name = rest.trim_start().split(':').next().expect("split gives something");
+            name.replace('_', "-")
+        })
+        .collect()
+}
+
 #[test]
 fn the_readme_lists_every_flag_of_the_tool_and_no_other() {
-    let readme = read("README.md");
-    let listed: BTreeSet<String> = readme
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `--"))
-        .map(|row| row.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect())
-        .collect();
-    let source = read("crates/provod-cli/src/options.rs");
-    let (_, options) = source.split_once("struct Options {").expect("the struct of options");
-    let (options, _) = options.split_once("\n}").expect("its end");
-    let flags: BTreeSet<String> = options
-        .lines()
-        .filter_map(|line| line.strip_prefix("    ")?.split_once(": ").map(|(name, _)| name))
-        .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
-        .map(|name| name.replace('_', "-"))
-        .collect();
-    assert_eq!(listed, flags);
-    assert!(flags.contains("workers") && flags.len() >= 10, "{flags:?}");
+    let options = "crates/provod-cli/src/options.rs";
+    let common = flags(options, "Common");
+    let servers = flags(options, "Options");
+    let client = flags("crates/provod-cli/src/connect/mod.rs", "Connect");
+    assert!(common.contains("max-message") && common.len() >= 6, "{common:?}");
+    assert!(servers.contains("workers") && servers.len() >= 4, "{servers:?}");
+    assert!(client.contains("no-close") && client.len() >= 8, "{client:?}");
+    assert_eq!(listed("### `provod serve` and `provod listen`"), &servers | &common);
+    assert_eq!(listed("### `provod connect`"), &client | &common);
+}
+
+#[test]
+fn the_readme_and_the_help_list_every_exit_code() {
+    let source = read("crates/provod-cli/src/connect/failure.rs");
+    let constants =
+        source.lines().filter_map(|line| line.strip_prefix("const ")?.split_once(": u8 = "));
+    let codes: Vec<&str> = constants.map(|(_, code)| code.trim_end_matches(';')).collect();
+    assert!(codes.contains(&"1") && codes.contains(&"12") && codes.len() >= 11, "{codes:?}");
+    let (readme, help) = (read("README.md"), read("crates/provod-cli/src/connect/mod.rs"));
+    for code in codes {
+        assert!(readme.contains(&format!("\n| {code} | ")), "{code} is not in the README");
+        assert!(help.contains(&format!("\n{code:>4}  ")), "{code} is not in the help");
+    }
 }
 
 #[test]

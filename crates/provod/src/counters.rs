@@ -19,6 +19,7 @@ pub struct Counters {
     pub(crate) bytes_in: Count,
     pub(crate) bytes_out: Count,
     pub(crate) dropped: Count,
+    pub(crate) shed: Count,
     pub(crate) panics: Count,
     pub(crate) plain: Count,
     refusals: Mutex<BTreeMap<&'static str, u64>>,
@@ -81,6 +82,7 @@ impl Counters {
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out.get(),
             messages_dropped: self.dropped.get(),
+            shed: self.shed.get(),
             handler_panics: self.panics.get(),
             plain_requests: self.plain.get(),
             refusals: copy(&self.refusals),
@@ -112,8 +114,11 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes sent on open WebSockets, framing included.
     pub bytes_out: u64,
-    /// Messages that were received and never taken, or refused because a send queue was full.
+    /// Messages that were received and never taken, or left out because a send queue was full.
     pub messages_dropped: u64,
+    /// WebSockets that had to give way because the [`MemoryBudget`](crate::MemoryBudget) was used
+    /// up.
+    pub shed: u64,
     /// Handlers and request callbacks that panicked.
     pub handler_panics: u64,
     /// Requests of plain HTTP that were answered.

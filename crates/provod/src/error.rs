@@ -1,6 +1,7 @@
 //! What can go wrong, as one opaque type with questions.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,12 @@ use std::time::Duration;
 use provod_proto::{self as proto, CloseCode, UsageError};
 
 use crate::client::HttpResponse;
+use crate::one_line::OneLine;
 
 /// Why an operation failed. Cloning shares it.
 ///
-/// `Display` gives one line with the cause; the questions tell programs what to do about it.
+/// `Display` gives one printable line with the cause, whatever a peer sent; the questions tell
+/// programs what to do about it.
 #[derive(Clone)]
 pub struct Error(Arc<Kind>);
 
@@ -51,20 +54,28 @@ pub(crate) enum Kind {
     Refused(HttpResponse),
     /// The server's answer is not a valid one.
     Answer(String),
-    /// A step of connecting took too long.
-    Timeout(Step, Duration),
+    /// A step of the opening handshake took too long.
+    Timeout { step: Step, limit: Duration, place: String },
+    /// A client hung up without a whole request.
+    NoRequest,
+    /// This end, a server, did not open the WebSocket that was asked for.
+    TurnedAway { status: u16, why: Cow<'static, str> },
     /// A setting that cannot be.
     Setting(String),
+    /// The system gives no random numbers, without which nothing can be masked.
+    Random(String),
     /// A worker thread or runtime cannot be started.
     Start(io::Error),
 }
 
-/// A step of connecting that has a time limit.
+/// A step of the opening handshake that has a time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Resolve,
     Connect,
     Handshake,
+    /// At a server.
+    Request,
 }
 
 impl Error {
@@ -76,7 +87,7 @@ impl Error {
     /// handshake.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(*self.0, Kind::Silent | Kind::CloseTimeout | Kind::Timeout(..))
+        matches!(*self.0, Kind::Silent | Kind::CloseTimeout | Kind::Timeout { .. })
     }
 
     /// The connection was lost: the stream ended or broke, or time ran out, without a closing
@@ -92,6 +103,7 @@ impl Error {
                 | Kind::CloseTimeout
                 | Kind::Aborted
                 | Kind::NoAnswer
+                | Kind::NoRequest
         )
     }
 
@@ -107,7 +119,8 @@ impl Error {
         matches!(*self.0, Kind::Peer(proto::Error::Protocol(_)))
     }
 
-    /// The peer hit a limit, such as the longest message.
+    /// The peer hit a limit, such as the longest message, or the connection had to give way because
+    /// a [`MemoryBudget`](crate::MemoryBudget) was used up.
     #[must_use]
     pub fn is_limit(&self) -> bool {
         matches!(*self.0, Kind::Peer(proto::Error::Limit(_)))
@@ -137,10 +150,11 @@ impl Error {
         matches!(*self.0, Kind::Tls)
     }
 
-    /// The server's answer to the request is not a valid one (RFC 6455 section 4.1).
+    /// The server's answer to the request is not a valid one (RFC 6455 section 4.1); or, where this
+    /// end is the server, the request was refused.
     #[must_use]
     pub fn is_handshake(&self) -> bool {
-        matches!(*self.0, Kind::Answer(_))
+        matches!(*self.0, Kind::Answer(_) | Kind::TurnedAway { .. })
     }
 
     /// What the server answered instead of opening a WebSocket.
@@ -185,7 +199,17 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
+        write!(OneLine::new(f), "{}", self.0)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Peer(proto::Error::Limit(proto::LimitError::MemoryBudget)) => f.write_str(
+                "the memory budget is used up and this connection held the most: raise the budget, \
+                 or lower what one connection may hold",
+            ),
             Kind::Peer(e) => e.fmt(f),
             Kind::Usage(e) => e.fmt(f),
             Kind::Closed => f.write_str("the connection is closing or closed"),
@@ -214,28 +238,62 @@ impl fmt::Display for Error {
             },
             Kind::Url(why) => write!(f, "the address is not valid: {why}"),
             Kind::Tls => f.write_str("wss:// needs TLS, which is not built in yet; use ws://"),
-            Kind::Resolve { host, source } => write!(f, "cannot resolve {host:?}: {source}"),
+            Kind::Resolve { host, source } => {
+                write!(f, "cannot resolve {host:?}: {source}; is the name right?")
+            }
             Kind::Connect { address, source } => {
-                write!(f, "cannot connect to {address}: {source}")
+                write!(f, "cannot connect to {address}: {source}")?;
+                match source.kind() {
+                    io::ErrorKind::ConnectionRefused => f.write_str("; is the server running?"),
+                    io::ErrorKind::NotFound => f.write_str("; is the path right?"),
+                    _ => Ok(()),
+                }
             }
             Kind::NoAnswer => {
                 f.write_str("the connection was lost: the server hung up without an answer")
             }
-            Kind::Refused(response) => {
-                write!(f, "the server refused the WebSocket with status {}", response.status())
-            }
+            Kind::Refused(response) => refused(response, f),
             Kind::Answer(why) => write!(f, "the server's answer is not valid: {why}"),
-            Kind::Timeout(step, limit) => {
-                let what = match step {
-                    Step::Resolve => "resolving the server's name",
-                    Step::Connect => "connecting",
-                    Step::Handshake => "the server's answer",
-                };
-                write!(f, "{what} took longer than {limit:?}")
+            Kind::Timeout { step, limit, place } => match step {
+                Step::Resolve => write!(f, "resolving {place:?} took longer than {limit:?}"),
+                Step::Connect => write!(f, "connecting to {place} took longer than {limit:?}"),
+                Step::Handshake => write!(f, "the answer of {place} took longer than {limit:?}"),
+                Step::Request => write!(f, "the client's request took longer than {limit:?}"),
+            },
+            Kind::NoRequest => {
+                f.write_str("the connection was lost: the client hung up without a whole request")
+            }
+            Kind::TurnedAway { status, why } => {
+                write!(f, "the client was answered with status {status}: {why}")
             }
             Kind::Setting(what) => f.write_str(what),
+            Kind::Random(why) => {
+                write!(f, "the system gives no random numbers, which masking needs: {why}")
+            }
             Kind::Start(e) => write!(f, "cannot start a worker: {e}"),
         }
+    }
+}
+
+/// A refusal, with what its status means to whoever reads it.
+fn refused(response: &HttpResponse, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let status = response.status();
+    write!(f, "the server refused the WebSocket with status {status}")?;
+    if !response.reason().is_empty() {
+        write!(f, " ({})", response.reason())?;
+    }
+    match status {
+        300..=399 => match response.header("Location") {
+            Some(to) => {
+                let to = String::from_utf8_lossy(to);
+                write!(f, ": it redirects to {to}, which is not followed")
+            }
+            None => Ok(()),
+        },
+        200..=299 | 404 | 405 => f.write_str("; is there a WebSocket at this path?"),
+        401 | 407 => f.write_str("; it wants credentials, or others"),
+        403 => f.write_str("; it may want another Origin, or credentials"),
+        _ => Ok(()),
     }
 }
 
@@ -258,14 +316,19 @@ impl From<Error> for io::Error {
             Kind::Usage(_) | Kind::Setting(_) | Kind::Url(_) => io::ErrorKind::InvalidInput,
             Kind::Closed => io::ErrorKind::BrokenPipe,
             Kind::Ended | Kind::Cut | Kind::NoAnswer => io::ErrorKind::UnexpectedEof,
-            Kind::Silent | Kind::CloseTimeout | Kind::Timeout(..) => io::ErrorKind::TimedOut,
+            Kind::Silent | Kind::CloseTimeout | Kind::Timeout { .. } => io::ErrorKind::TimedOut,
             Kind::Aborted => io::ErrorKind::ConnectionAborted,
             Kind::Transport(e)
             | Kind::Listen { source: e, .. }
             | Kind::Resolve { source: e, .. }
             | Kind::Connect { source: e, .. }
             | Kind::Start(e) => e.kind(),
-            Kind::Tls | Kind::Refused(_) | Kind::Answer(_) => io::ErrorKind::Other,
+            Kind::NoRequest => io::ErrorKind::UnexpectedEof,
+            Kind::Tls
+            | Kind::Refused(_)
+            | Kind::Answer(_)
+            | Kind::TurnedAway { .. }
+            | Kind::Random(_) => io::ErrorKind::Other,
         };
         Self::new(kind, e)
     }
@@ -318,3 +381,6 @@ impl<T> fmt::Display for TrySendError<T> {
 }
 
 impl<T: fmt::Debug> std::error::Error for TrySendError<T> {}
+
+#[cfg(test)]
+mod tests;

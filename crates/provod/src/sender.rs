@@ -152,7 +152,7 @@ impl Sender {
     /// Bytes that are queued and not yet handed to the system.
     #[must_use]
     pub fn buffered_amount(&self) -> usize {
-        self.shared.lock().core.buffered()
+        self.shared.buffered()
     }
 }
 

@@ -123,6 +123,7 @@ fn counters_json(counters: &Counters) -> String {
         "bytes_in": stats.bytes_in,
         "bytes_out": stats.bytes_out,
         "messages_dropped": stats.messages_dropped,
+        "shed": stats.shed,
         "handler_panics": stats.handler_panics,
         "plain_requests": stats.plain_requests,
         "refusals": stats.refusals,

@@ -72,7 +72,7 @@ impl Serve {
 
 /// One client in one room.
 async fn talk(mut ws: WebSocket, entry: Entry, rooms: Arc<Rooms>) -> Result<(), provod::BoxError> {
-    let member = rooms.join(entry, ws.sender());
+    let member = rooms.join(entry, &ws.sender());
     while let Some(message) = ws.recv().await? {
         member.say(message).await;
     }

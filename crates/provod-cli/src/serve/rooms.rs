@@ -1,12 +1,10 @@
 //! Rooms: who is in them, and what is said to all of them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use provod::{CloseCode, Level, Message, Pool, Prepared, Sender, TrySendError};
-use tokio::time::{Instant, timeout_at};
+use provod::{Group, Message, Sender, SlowPolicy};
 
 /// Which room a client enters, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,50 +18,35 @@ pub(super) struct Entry {
 /// All rooms in which somebody is.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
-    rooms: Mutex<HashMap<String, Arc<Room>>>,
-    pool: Pool,
+    rooms: Mutex<HashMap<String, Room>>,
 }
 
 #[derive(Debug, Default)]
 struct Room {
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    members: Vec<Seat>,
-    next: u64,
-}
-
-/// A member's place in a room.
-#[derive(Debug)]
-struct Seat {
-    id: u64,
-    sender: Sender,
-    echo: bool,
-    /// It was waited for in vain, and is not waited for again until it has caught up.
-    slow: Arc<AtomicBool>,
+    group: Group,
+    /// Clients whose handler runs. The connection of one may have ended and left the group.
+    clients: usize,
 }
 
 /// How long a speaker is held back for a member that does not catch up.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Rooms {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Room>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Enters a room, which is made if need be.
-    pub(super) fn join(self: &Arc<Self>, entry: Entry, sender: Sender) -> Member {
-        let mut rooms = lock(&self.rooms);
-        let room = rooms.entry(entry.room.clone()).or_default().clone();
-        let mut inner = lock(&room.inner);
-        let id = inner.next;
-        inner.next += 1;
-        let slow = Arc::default();
-        inner.members.push(Seat { id, sender, echo: entry.echo, slow });
-        drop(inner);
-        Member { rooms: self.clone(), name: entry.room, room, id }
+    pub(super) fn join(self: &Arc<Self>, entry: Entry, sender: &Sender) -> Member {
+        let group = {
+            let mut rooms = self.lock();
+            let room = rooms.entry(entry.room.clone()).or_default();
+            room.clients += 1;
+            room.group.clone()
+        };
+        // A member that reads too slowly must not make the server hold all it missed.
+        let member = group.join(sender, SlowPolicy::Close);
+        Member { rooms: self.clone(), name: entry.room, member, echo: entry.echo }
     }
 }
 
@@ -72,8 +55,8 @@ impl Rooms {
 pub(super) struct Member {
     rooms: Arc<Rooms>,
     name: String,
-    room: Arc<Room>,
-    id: u64,
+    member: provod::Member,
+    echo: bool,
 }
 
 impl Member {
@@ -81,49 +64,23 @@ impl Member {
     /// so that a burst reaches its sender's TCP window instead of filling the queues of healthy
     /// members.
     pub(super) async fn say(&self, message: Message) {
-        let behind = self.publish(message);
-        if behind.is_empty() {
-            return;
+        let group = self.member.group();
+        let published =
+            if self.echo { group.publish(message) } else { self.member.publish(message) };
+        if published.congested > 0 {
+            group.drained(PATIENCE).await;
         }
-        let deadline = Instant::now() + PATIENCE;
-        for (sender, slow) in behind {
-            if timeout_at(deadline, sender.drained()).await.is_err() {
-                slow.store(true, Relaxed);
-            }
-        }
-    }
-
-    /// Queues the message for everybody under the room's lock, so that all hear the same order;
-    /// returns who is behind.
-    fn publish(&self, message: Message) -> Vec<(Sender, Arc<AtomicBool>)> {
-        let prepared = Prepared::new(message, Level::default(), &self.rooms.pool);
-        let mut behind = Vec::new();
-        for seat in &lock(&self.room.inner).members {
-            if seat.id == self.id && !seat.echo {
-                continue;
-            }
-            if let Err(TrySendError::Full(_)) = seat.sender.try_send_prepared(&prepared) {
-                // A member that reads too slowly must not make the server hold all it missed.
-                let _ = seat.sender.close(CloseCode::TRY_AGAIN_LATER, "you read too slowly");
-            } else if !seat.sender.is_congested() {
-                seat.slow.store(false, Relaxed);
-            } else if !seat.slow.load(Relaxed) {
-                behind.push((seat.sender.clone(), seat.slow.clone()));
-            }
-        }
-        behind
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // The map is locked first, as in `join`, so that nobody enters a room that is being
-        // removed.
-        let mut rooms = lock(&self.rooms.rooms);
-        let mut inner = lock(&self.room.inner);
-        inner.members.retain(|seat| seat.id != self.id);
-        if inner.members.is_empty() {
-            rooms.remove(&self.name);
+        let mut rooms = self.rooms.lock();
+        if let Some(room) = rooms.get_mut(&self.name) {
+            room.clients -= 1;
+            if room.clients == 0 {
+                rooms.remove(&self.name);
+            }
         }
     }
 }

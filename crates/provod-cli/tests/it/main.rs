@@ -5,7 +5,13 @@
 #[path = "../../../provod/tests/it/peer.rs"]
 mod peer;
 mod process;
+mod visitor;
 
+mod connect;
+mod connect_end;
+mod connect_exit;
+#[cfg(unix)]
+mod connect_terminal;
 mod hostile;
 mod options;
 mod page;

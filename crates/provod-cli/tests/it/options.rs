@@ -28,6 +28,23 @@ async fn max_connections_bounds_connections() {
 }
 
 #[tokio::test]
+async fn memory_budget_bounds_all_connections_together() {
+    for command in ["serve", "listen"] {
+        let server = Provod::start(command, &["--memory-budget=256K"]);
+        let (mut greedy, mut small) = (server.join("/").await, server.join("/").await);
+        // The beginning of a message that is within the limit of a connection.
+        greedy.send(header(0x82, 1 << 20)).await;
+        greedy.send(&[0; 400_000]).await;
+        greedy.expect_close(1013).await;
+        small.send(text("I live")).await;
+        small.expect_text("I live").await;
+        if command == "serve" {
+            server.until_counter("shed", |n| n == 1).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn handshake_timeout_cuts_slow_heads() {
     let server = Provod::serve(&["--handshake-timeout=500ms"]);
     let mut peer = Peer::connect(server.address).await;

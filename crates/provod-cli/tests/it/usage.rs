@@ -47,7 +47,7 @@ fn help_explains_every_option_and_its_default() {
     let help = run(&["--help"]);
     assert!(help.status.success());
     let help = text(&help.stdout);
-    assert!(help.contains("serve") && help.contains("listen"), "{help}");
+    assert!(["serve", "listen", "connect"].iter().all(|name| help.contains(name)), "{help}");
     for command in ["serve", "listen"] {
         let output = run(&[command, "--help"]);
         assert!(output.status.success());
@@ -72,6 +72,26 @@ fn help_explains_every_option_and_its_default() {
     }
     assert!(text(&run(&["serve", "--help"]).stdout).contains("127.0.0.1:8080"));
     assert!(text(&run(&["listen", "--help"]).stdout).contains("127.0.0.1:9001"));
+    let help = text(&run(&["connect", "--help"]).stdout);
+    for option in [
+        "-b, --binary",
+        "-H, --header",
+        "-s, --subprotocol",
+        "--origin",
+        "--one",
+        "--no-close",
+        "--compress[=<WHEN>]",
+        "--compress-threshold",
+        "--max-message",
+        "--connect-timeout",
+        "--handshake-timeout",
+        "--close-timeout",
+        "--log",
+        "Exit codes:",
+        "Examples:",
+    ] {
+        assert!(help.contains(option), "no {option} in {help}");
+    }
     assert!(run(&["--version"]).status.success());
 }
 

@@ -30,6 +30,10 @@ impl Connection {
             // Its timer may have been stopped while the driver did not read.
             self.close_timer(now);
         }
+        if !self.is_receiving() {
+            // What is not whole by now never will be.
+            self.incoming.abandon();
+        }
         match action {
             Action::None => {}
             Action::Timer | Action::Restart => self.close_timer(now),
@@ -114,7 +118,7 @@ impl Connection {
                 cause: self.cause.clone().unwrap_or(Cause::Lost),
                 received: self.received.clone(),
                 sent,
-                unsent: unsent + self.output_lost.unwrap_or_default(),
+                unsent: unsent + self.output_lost.unwrap_or_default() + self.given_up,
             }));
         }
     }

@@ -17,6 +17,7 @@ mod keepalive;
 mod memory;
 mod output;
 mod pairs;
+mod shedding;
 mod streaming;
 
 /// The key that the client of these tests masks with.

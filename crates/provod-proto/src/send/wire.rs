@@ -38,11 +38,27 @@ pub(crate) struct Wire {
     len: usize,
     /// Bytes that are about to follow, so that a batch of small frames makes one allocation.
     to_come: usize,
+    /// All bytes that the transport ever took.
+    advanced: u64,
+    /// Marked places that are not reached yet, counted like `advanced`.
+    marks: VecDeque<u64>,
 }
 
 impl Wire {
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Marks the end of what is there now.
+    pub(crate) fn mark(&mut self) {
+        if self.len > 0 {
+            self.marks.push_back(self.advanced + self.len as u64);
+        }
+    }
+
+    /// Marks that the transport has not reached.
+    pub(crate) fn marks(&self) -> usize {
+        self.marks.len()
     }
 
     /// Says how many bytes will follow the next frame.
@@ -123,6 +139,10 @@ impl Wire {
     pub(crate) fn advance(&mut self, n: usize) {
         let mut n = n.min(self.len);
         self.len -= n;
+        self.advanced += n as u64;
+        while self.marks.front().is_some_and(|at| *at <= self.advanced) {
+            self.marks.pop_front();
+        }
         while let Some(front) = self.segments.front() {
             let rest = front.bytes().len() - self.taken;
             if n < rest {

@@ -61,7 +61,9 @@ fn every_violation_and_limit_has_a_vector_in_each_role_that_can_see_it() {
     assert!(variants.len() >= 19, "{variants:?}");
     let files = ["frames.toml", "messages.toml", "close.toml", "deflate.toml"].map(load);
     let vectors: Vec<_> = files.iter().flat_map(|f| &f.vector).collect();
-    for variant in variants {
+    // No input breaks it by itself: it depends on what other connections hold.
+    let by_input = variants.into_iter().filter(|v| v != "MemoryBudget");
+    for variant in by_input {
         for side in [provod_proto::Side::Server, provod_proto::Side::Client] {
             let one_sided = match side {
                 provod_proto::Side::Server => "MaskedServerFrame",

@@ -7,7 +7,8 @@ use provod_proto::deflate::Pool;
 use provod_proto::handshake::DeflateParams;
 use provod_proto::{Config, Connection, DeflateSetup, Error, Limits, Role, Timestamp};
 
-use super::{Random, Received, client, drain};
+use super::{Received, client, drain};
+use crate::random::Random;
 
 const NOW: fn() -> Timestamp = Timestamp::default;
 

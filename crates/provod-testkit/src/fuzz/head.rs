@@ -7,7 +7,7 @@ use provod_proto::handshake::{
     parse_extensions, validate,
 };
 
-use super::Random;
+use crate::random::Random;
 
 /// The first byte: a request or a response, wide or narrow limits. The second: how the rest is cut.
 pub fn run(data: &[u8]) {

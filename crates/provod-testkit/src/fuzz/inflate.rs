@@ -4,7 +4,7 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 use provod_proto::deflate::{Inflater, Pool};
 
-use super::Random;
+use crate::random::Random;
 
 /// The most that one message may become here.
 const MOST: usize = 1 << 18;

@@ -6,20 +6,23 @@ use std::io::IoSlice;
 
 use provod_proto::{Connection, Event, MessageKind, Payload, Role, Timestamp};
 
+pub mod conversation;
 pub mod frames;
 pub mod head;
 pub mod inflate;
 pub mod operations;
+mod script;
 
 /// A fuzz body.
 pub type Body = fn(&[u8]);
 
 /// Every target: its name, which is also its folder in `fuzz/corpus`, and its body.
-pub const TARGETS: [(&str, Body); 4] = [
+pub const TARGETS: [(&str, Body); 5] = [
     ("head", head::run),
     ("frames", frames::run),
     ("inflate", inflate::run),
     ("operations", operations::run),
+    ("conversation", conversation::run),
 ];
 
 /// The key that clients mask with here.
@@ -105,23 +108,5 @@ fn drain(connection: &mut Connection, now: Timestamp) -> Vec<u8> {
             return out;
         }
         out.extend(some);
-    }
-}
-
-/// Numbers that follow from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number from 1 to `most`.
-    fn up_to(&mut self, most: usize) -> usize {
-        1 + (self.next() % most.max(1) as u64) as usize
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use provod_proto::deflate::{Level, Pool};
-use provod_proto::handshake::DeflateParams;
 use provod_proto::{
-    Cause, CloseCode, CloseFrame, Compress, Config, Connection, DeflateSetup, Event, Keepalive,
-    Message, MessageKind, Prepared, Role, Timestamp, UsageError,
+    CloseCode, CloseFrame, Compress, Connection, Event, Message, MessageKind, Prepared, Role,
+    Timestamp, UsageError,
 };
 
+use super::script::{Script, config, deflate, invariants, message};
 use super::{Received, client, drain, transmit};
 
 /// What a sender is known to have queued and the receiver has not seen.
@@ -77,60 +77,12 @@ impl End {
     }
 }
 
-/// The bytes one after the other, then zeros.
-struct Script<'a>(&'a [u8]);
-
-impl Script<'_> {
-    fn next(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().unwrap_or(0)
-    }
-
-    fn len(&mut self) -> usize {
-        let b = usize::from(self.byte());
-        // Small, around the borders of the length encodings, and rarely above 64 KiB, which costs
-        // time.
-        match b {
-            0..=127 => b,
-            128..=199 => 100 + (b - 128),
-            200..=249 => (b - 199) * 60,
-            250..=254 => (b - 249) * 2000,
-            _ => 66_000,
-        }
-    }
-
-    fn payload(&mut self, kind: MessageKind) -> Vec<u8> {
-        let len = self.len();
-        let byte = self.byte();
-        (0..len)
-            .map(|i| {
-                let b = if byte & 1 == 0 { byte } else { ((i * i * 31) >> 3) as u8 ^ byte };
-                if kind == MessageKind::Text { b & 0x7F } else { b }
-            })
-            .collect()
-    }
-}
-
 /// The first two bytes configure the pair; then each operation is a byte and its arguments.
 pub fn run(data: &[u8]) {
     let mut script = Script(data);
     let flags = script.byte();
-    let config = config(script.byte());
-    let deflate = (flags & 1 != 0).then(|| DeflateSetup {
-        params: DeflateParams {
-            server_no_context_takeover: flags & 2 != 0,
-            client_no_context_takeover: flags & 4 != 0,
-            server_max_window_bits: 9 + (flags >> 3 & 3) * 2,
-            client_max_window_bits: 9 + (flags >> 5 & 3) * 2,
-        },
-        compress: true,
-        pool: Pool::new(2),
-    });
+    let config = Arc::new(config(script.byte()));
+    let deflate = deflate(flags);
     let mut now = Timestamp::default();
     let make = |role| Connection::new(role, Arc::clone(&config), deflate.clone(), now);
     let mut ends = [End::new(make(client())), End::new(make(Role::Server))];
@@ -179,18 +131,6 @@ pub fn run(data: &[u8]) {
         ends.iter().for_each(|e| invariants(&e.connection));
     }
     finish(ends, now);
-}
-
-fn config(byte: u8) -> Arc<Config> {
-    let mut config = Config::default();
-    config.fragment_size = [1 << 18, 1000, 126, 7][usize::from(byte & 3)];
-    config.compression.threshold = [0, 100][usize::from(byte >> 2 & 1)];
-    config.compression.level = Level::new(1 + (byte >> 3 & 7)).unwrap_or_default();
-    let seconds = Duration::from_secs;
-    config.keepalive = (byte & 0x40 != 0).then(|| Keepalive::new(seconds(5), seconds(4)));
-    config.trace = byte & 0x80 != 0;
-    config.close_extends = byte & 0xC3 == 0xC3;
-    Arc::new(config)
 }
 
 /// What the application may ask; refused exactly when the connection is closing or in mid-message.
@@ -263,13 +203,6 @@ fn command(
     }
 }
 
-fn message(kind: MessageKind, bytes: &[u8]) -> Message {
-    match kind {
-        MessageKind::Binary => Message::binary(bytes.to_vec()),
-        MessageKind::Text => Message::text(str::from_utf8(bytes).expect("it was made of ASCII")),
-    }
-}
-
 /// Moves bytes from one end to the other; to one that is gone they are lost.
 fn carry(a: &mut End, b: &mut End, most: usize, now: Timestamp) {
     let bytes = transmit(&mut a.connection, most, now);
@@ -304,20 +237,10 @@ fn close(a: &mut End, script: &mut Script<'_>, now: Timestamp) {
     }
 }
 
-fn invariants(c: &Connection) {
-    assert!(!c.is_done() || (c.closed().is_some() && !c.has_output()));
-    assert!(!c.is_done() || c.poll_timeout().is_none());
-    assert!(!(c.is_close_held() && c.is_receiving()));
-    assert!(c.buffered() <= c.held());
-    if let Some(closed) = c.closed() {
-        assert!(!c.can_send());
-        assert!(!matches!(closed.cause, Cause::Failed(_)), "neither end breaks a rule");
-    }
-}
-
 /// Lets both ends say all they have, close, and end.
 fn finish(mut ends: [End; 2], mut now: Timestamp) {
     for end in &mut ends {
+        end.connection.handle_reading_resumed(now);
         if end.connection.can_send() {
             let _ = end.connection.close(None, now);
         }

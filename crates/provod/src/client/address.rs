@@ -1,13 +1,15 @@
 //! What a URL says: where to connect, and what to ask for there (RFC 6455 section 3).
 
+#[cfg(test)]
+mod tests;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 use crate::error::{Error, Kind};
 
-/// A parsed `ws` URL.
-#[derive(Debug)]
+/// A parsed `ws` URL. It holds a password, so it has no `Debug`.
 pub(super) struct Address {
     host: Host,
     port: u16,
@@ -16,23 +18,45 @@ pub(super) struct Address {
     authorization: Option<String>,
 }
 
+fn wrong(why: impl Into<String>) -> Error {
+    Error::new(Kind::Url(why.into()))
+}
+
 impl Address {
+    /// Parses as browsers do (WHATWG URL, which repairs much), except that control characters are
+    /// refused and not dropped. No error repeats the text: it may hold a password.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        let wrong = |why: String| Error::new(Kind::Url(why));
-        let url = Url::parse(text).map_err(|e| {
-            wrong(format!("{e}; expected an address such as ws://example.com:8080/chat"))
+        if text.chars().any(char::is_control) {
+            return Err(wrong("it holds a control character, such as the end of a line"));
+        }
+        let url = Url::parse(text).map_err(|e| match e {
+            ParseError::RelativeUrlWithoutBase => {
+                wrong("it does not begin with ws://, as in ws://example.com:8080/chat")
+            }
+            ParseError::InvalidIpv6Address if text.contains('%') => {
+                wrong("an IPv6 zone (%eth0) has no place in a URL; connect a socket of your own")
+            }
+            ParseError::InvalidPort => wrong("the port is not a number from 1 to 65535"),
+            e => wrong(e.to_string()),
         })?;
         let default_port = match url.scheme() {
             "ws" | "http" => 80,
             "wss" | "https" => return Err(Error::new(Kind::Tls)),
-            other => return Err(wrong(format!("the scheme is {other:?}, expected ws"))),
+            other => {
+                return Err(wrong(format!(
+                    "its scheme is {other:?}; an address begins with ws://, as in \
+                     ws://example.com:8080/chat"
+                )));
+            }
         };
         if url.fragment().is_some() {
-            let why = "a WebSocket address has no fragment (RFC 6455 section 3); write # as %23";
-            return Err(wrong(why.to_owned()));
+            return Err(wrong("it has a fragment (RFC 6455 section 3); write # as %23"));
         }
-        let host = url.host().ok_or_else(|| wrong("the host is missing".to_owned()))?.to_owned();
+        let host = url.host().ok_or_else(|| wrong("the host is missing"))?.to_owned();
         let port = url.port().unwrap_or(default_port);
+        if port == 0 {
+            return Err(wrong("nobody listens on port 0"));
+        }
         let authority = match url.port() {
             Some(port) if port != default_port => format!("{host}:{port}"),
             _ => host.to_string(),
@@ -41,7 +65,7 @@ impl Address {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        Ok(Self { host, port, authority, target, authorization: basic(&url) })
+        Ok(Self { host, port, authority, target, authorization: basic(&url)? })
     }
 
     pub(super) fn host(&self) -> &Host {
@@ -66,17 +90,30 @@ impl Address {
     pub(super) fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
     }
+
+    /// The address without what may be secret: user, password, query.
+    pub(super) fn shown(&self) -> String {
+        let path = self.target.split('?').next().unwrap_or_default();
+        format!("ws://{}{path}", self.authority)
+    }
 }
 
 /// User and password as Basic credentials (RFC 7617).
-fn basic(url: &Url) -> Option<String> {
+fn basic(url: &Url) -> Result<Option<String>, Error> {
     let password = url.password();
     if url.username().is_empty() && password.is_none() {
-        return None;
+        return Ok(None);
     }
     let decode = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
     let mut pair = decode(url.username());
+    if pair.contains(&b':') {
+        return Err(wrong("a user name with a colon cannot be sent (RFC 7617 section 2)"));
+    }
     pair.push(b':');
     pair.extend(decode(password.unwrap_or_default()));
-    Some(format!("Basic {}", BASE64_STANDARD.encode(pair)))
+    if pair.iter().any(u8::is_ascii_control) {
+        let why = "a user name or password with a control character cannot be sent";
+        return Err(wrong(format!("{why} (RFC 7617 section 2)")));
+    }
+    Ok(Some(format!("Basic {}", BASE64_STANDARD.encode(pair))))
 }

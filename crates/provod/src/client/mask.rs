@@ -8,7 +8,7 @@ use provod_proto::MaskSource;
 const BATCH: usize = 64;
 
 /// Keys that nobody can foresee; those that wait belong to the thread, not to the connection.
-pub(super) struct SystemMasks;
+pub(crate) struct SystemMasks;
 
 thread_local! {
     static KEYS: RefCell<Vec<[u8; 4]>> = const { RefCell::new(Vec::new()) };

@@ -1,23 +1,31 @@
 //! The client: from an address to an open WebSocket.
 
 mod address;
+mod body;
 mod dial;
 mod mask;
 mod open;
+mod request;
 mod response;
 
+use std::fmt;
+#[cfg(unix)]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use provod_proto::handshake::{DeflateConfig, HeadLimits};
+use provod_proto::handshake::{ClientRequest, DeflateConfig, HeadLimits};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::budget::MemoryBudget;
 use crate::config::Config;
 use crate::error::Error;
+use crate::runtime;
 use crate::websocket::WebSocket;
 
 pub use response::HttpResponse;
+
+pub(crate) use mask::SystemMasks;
 
 use address::Address;
 
@@ -58,7 +66,7 @@ pub async fn connect(url: impl AsRef<str>) -> Result<WebSocket, Error> {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a client does nothing until it connects"]
 pub struct Client {
     url: String,
@@ -69,7 +77,9 @@ pub struct Client {
     head: HeadLimits,
     config: Arc<Config>,
     timeouts: Timeouts,
+    #[cfg(unix)]
     unix: Option<PathBuf>,
+    budget: Option<MemoryBudget>,
 }
 
 /// How long each step may take.
@@ -81,8 +91,11 @@ struct Timeouts {
 }
 
 impl Client {
-    /// A client for `url`: `ws://host:port/path?query`; `http` means `ws`. What is wrong with it,
-    /// and with everything else that is set, [`connect`](Self::connect) tells.
+    /// A client for `url`: `ws://host:port/path?query`; `http` means `ws`. User and password, as in
+    /// `ws://user:password@host`, become an `Authorization` header (RFC 7617).
+    ///
+    /// What is wrong with it, and with everything else that is set, [`connect`](Self::connect)
+    /// tells before anything is sent.
     pub fn new(url: impl AsRef<str>) -> Self {
         Self {
             url: url.as_ref().to_owned(),
@@ -97,19 +110,25 @@ impl Client {
                 connect: Duration::from_secs(10),
                 handshake: Duration::from_secs(10),
             },
+            #[cfg(unix)]
             unix: None,
+            budget: None,
         }
     }
 
-    /// Adds a header to the request, such as `Authorization` or `Cookie`. Those of the handshake
-    /// itself cannot be set.
+    /// Adds a header to the request, such as `Authorization` or `Cookie`. `Host` replaces what the
+    /// URL says, for a server that is reached under another name. The headers of the handshake
+    /// itself are refused: they have methods of their own.
     pub fn header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.into(), value.as_ref().to_vec()));
         self
     }
 
-    /// Offers one more subprotocol, less wanted than those before it. Whether the server chose one
-    /// tells [`WebSocket::subprotocol`].
+    /// Offers one more subprotocol, less wanted than those before it.
+    ///
+    /// A server may choose none, and the connection opens (RFC 6455 section 4.1); a program that
+    /// cannot go on without asks [`WebSocket::subprotocol`] first. One that was not offered is an
+    /// error.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocols.push(name.into());
         self
@@ -131,6 +150,13 @@ impl Client {
     /// Sets limits, queues and times of the connection.
     pub fn config(mut self, config: Config) -> Self {
         self.config = Arc::new(config);
+        self
+    }
+
+    /// Counts the memory of the connection in a budget that it shares with others; when that is used
+    /// up, the connection may have to give way.
+    pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
+        self.budget = Some(budget.clone());
         self
     }
 
@@ -168,27 +194,46 @@ impl Client {
 
     /// Connects. Frames that come with the server's answer are received as all others.
     ///
-    /// Dropping the future gives the attempt up.
+    /// All addresses of the name are tried, the next one when one has failed or was silent for a
+    /// moment. Dropping the future gives the attempt up.
     ///
     /// # Errors
     ///
-    /// One for each step, with a question on [`Error`]: the URL or a setting is not valid, the name
-    /// cannot be resolved, nobody takes the connection, the server refuses
-    /// ([`Error::http_response`] has what it said), its answer is not one (RFC 6455 section 4.1), or
-    /// time ran out.
+    /// One for each step, with a question on [`Error`]:
+    ///
+    /// | what happened | question |
+    /// |---|---|
+    /// | the URL or a setting is not valid; nothing was tried | [`is_usage`](Error::is_usage) |
+    /// | the address needs TLS | [`is_tls`](Error::is_tls) |
+    /// | the name cannot be resolved | [`is_resolve`](Error::is_resolve) |
+    /// | nobody takes the connection | [`is_connect`](Error::is_connect) |
+    /// | the server answered something else than 101 | [`http_response`](Error::http_response) |
+    /// | the answer is not valid (RFC 6455 section 4.1) | [`is_handshake`](Error::is_handshake) |
+    /// | the server hung up | [`is_lost`](Error::is_lost) |
+    /// | time ran out | [`is_timeout`](Error::is_timeout) |
     pub async fn connect(&self) -> Result<WebSocket, Error> {
-        let address = Address::parse(&self.url)?;
+        let (address, request) = self.prepare()?;
         #[cfg(unix)]
         if let Some(path) = &self.unix {
             let io = dial::unix(path, self.timeouts.connect).await?;
-            return open::open(self, &address, io, format!("unix:{}", path.display())).await;
+            return open::open(self, request, &address, io, format!("unix:{}", path.display()))
+                .await;
         }
         let (io, peer) = dial::tcp(&address, &self.timeouts).await?;
-        open::open(self, &address, io, peer.to_string()).await
+        open::open(self, request, &address, io, peer.to_string()).await
     }
 
     /// Opens a WebSocket on a stream that is connected already, such as a tunnel, a TLS stream or a
-    /// pipe; the URL says what is asked for there.
+    /// pipe; the URL says what is asked for there. The server's side of this is
+    /// [`Server::accept_over`](crate::Server::accept_over).
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let stream = tokio::net::TcpStream::connect("192.0.2.7:8080").await?;
+    /// let ws = provod::Client::new("ws://example.com/chat").connect_over(stream).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -197,7 +242,30 @@ impl Client {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let (address, request) = self.prepare()?;
+        open::open(self, request, &address, io, address.authority().to_owned()).await
+    }
+
+    /// Checks all that is set, before anybody is troubled with it.
+    fn prepare(&self) -> Result<(Address, ClientRequest), Error> {
+        runtime::check()?;
         let address = Address::parse(&self.url)?;
-        open::open(self, &address, io, address.authority().to_owned()).await
+        let request = request::request(self, &address)?;
+        Ok((address, request))
+    }
+}
+
+impl fmt::Debug for Client {
+    /// What may be secret stays out: user, password and query of the URL, values of headers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = Address::parse(&self.url).map_or_else(|_| "(invalid)".to_owned(), |a| a.shown());
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Client")
+            .field("url", &url)
+            .field("headers", &names)
+            .field("subprotocols", &self.subprotocols)
+            .field("origin", &self.origin)
+            .field("compression", &self.deflate)
+            .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    pub(super) fn new(head: ResponseHead, body: Bytes) -> Self {
+    pub(crate) fn new(head: ResponseHead, body: Bytes) -> Self {
         Self { head, body }
     }
 
@@ -40,7 +40,8 @@ impl HttpResponse {
         self.head.header(name)
     }
 
-    /// The first 4 KiB of the body.
+    /// The first 4 KiB of the body, or what of them came before the server fell silent; without its
+    /// transfer coding. Empty for a 101. It comes from the peer: print it with care.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body

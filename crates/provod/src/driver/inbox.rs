@@ -138,9 +138,9 @@ impl Inbox {
         self.cost
     }
 
-    /// Memory held for a message that was begun to be taken.
-    pub(crate) fn joining(&self) -> usize {
-        self.joining.as_ref().map_or(0, |joining| joining.1.capacity())
+    /// Memory that is held, also for a message that was begun to be taken: what a budget counts.
+    pub(crate) fn held(&self) -> usize {
+        self.cost + self.joining.as_ref().map_or(0, |joining| joining.1.capacity())
     }
 
     /// Throws all away; returns how many messages that were.

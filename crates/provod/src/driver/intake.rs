@@ -106,7 +106,8 @@ impl State {
             }
         }
         self.work += work;
-        let rest = input.split_off(at);
+        // An empty rest would keep the worker's whole buffer all the same.
+        let rest = if at == input.len() { BytesMut::new() } else { input.split_off(at) };
         debug_assert_eq!(split + at + rest.len(), before.1);
         // What is left is counted when it is fed.
         self.counters.bytes_in.add((split + at) as u64);

@@ -6,6 +6,7 @@
 //! needs no handler. The [`WebSocket`](crate::WebSocket) and [`Sender`](crate::Sender) are handles
 //! to the state that both share, wherever they live.
 
+mod backlog;
 mod inbox;
 mod intake;
 mod pieces;
@@ -28,9 +29,11 @@ use provod_proto::{CloseCode, Timestamp};
 use tokio::time::Sleep;
 
 use crate::BoxError;
+use crate::group;
 use crate::trace;
 use crate::transport::Transport;
 
+pub(crate) use backlog::Delivery;
 pub(crate) use inbox::Piece;
 pub(crate) use shared::{Info, Place, Queue, Shared};
 pub(crate) use waiters::Slot;
@@ -156,6 +159,7 @@ impl<T: Transport> Driver<T> {
         state.begin_write();
         let mut drained = false;
         for _ in 0..WRITES {
+            state.refill();
             let mut slices = [IoSlice::new(&[]); SLICES];
             let n = state.core.poll_transmit(&mut slices, now);
             if n == 0 {
@@ -298,15 +302,23 @@ impl<T: Transport> Future for Driver<T> {
                 tracing::debug!(peer = this.shared.info.peer(), %error, "closing");
             }
             state.settle();
+            let mut left = Vec::new();
             if state.core.is_done() {
                 this.io = None;
                 this.timer = None;
                 this.carry = BytesMut::new();
+                left = state.take_groups();
             }
+            state.carried = this.carry.capacity();
+            let overdrawn = state.account();
             let over = this.io.is_none() && (this.handler.is_none() || state.is_aborted());
             let more = more || state.is_worked_off();
             let idle = !over && !timed && !read && !more && state.end_turn();
             drop(state);
+            group::leave_all(left);
+            if let Some(budget) = overdrawn {
+                budget.relieve();
+            }
             if over {
                 this.drop_handler();
                 return Poll::Ready(());
@@ -332,7 +344,11 @@ impl<T> Drop for Driver<T> {
         let mut state = self.shared.lock();
         state.core.handle_lost(now);
         state.settle();
+        let left = state.take_groups();
+        state.carried = 0;
+        state.account();
         drop(state);
+        group::leave_all(left);
         // A panic here may meet one that unwinds already, which would abort the process.
         let handler = self.handler.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));

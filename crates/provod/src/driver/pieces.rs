@@ -6,7 +6,7 @@ use bytes::Bytes;
 use provod_proto::{CloseCode, CloseFrame, Compress, Message, MessageKind};
 
 use super::inbox::{Ended, Piece};
-use super::shared::{Shared, tell_driver};
+use super::shared::{Shared, input_taken};
 use super::state::register;
 use super::waiters::Slot;
 use crate::error::{Error, Kind};
@@ -24,9 +24,7 @@ impl Shared {
         let mut state = self.lock();
         state.awaits_end = false;
         if let Some(piece) = state.inbox.pop_piece() {
-            if state.paused && state.is_inbox_half_empty() {
-                tell_driver(state);
-            }
+            input_taken(state);
             return Poll::Ready(Ok(piece));
         }
         match &state.ended {
@@ -46,9 +44,7 @@ impl Shared {
     pub(crate) fn skip_rest(&self) {
         let mut state = self.lock();
         state.inbox.skip_rest();
-        if state.paused && state.is_inbox_half_empty() {
-            tell_driver(state);
-        }
+        input_taken(state);
     }
 
     // ---- sending ----

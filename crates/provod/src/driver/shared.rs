@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::inbox::Inbox;
 use super::state::{PingWait, State, register};
 use super::waiters::Slot;
+use crate::budget::MemoryBudget;
 use crate::client::HttpResponse;
 use crate::config::Config;
 use crate::counters::Counters;
@@ -83,11 +84,27 @@ impl Shared {
         let mut state = self.lock();
         let result = f(&mut state);
         let waker = state.tell_writer();
+        let overdrawn = state.account();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
+        relieve(overdrawn);
         result
+    }
+
+    /// Gives up all that the connection holds, because memory is short. Returns how much that was;
+    /// `None` when it did so before.
+    pub(crate) fn shed(&self) -> Option<usize> {
+        let now = self.now();
+        let mut state = self.lock();
+        let freed = state.shed(now);
+        let waker = state.tell_driver();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        freed
     }
 
     // ---- what the handles ask ----
@@ -111,9 +128,7 @@ impl Shared {
             state.core.stream_messages(pieces);
         }
         if let Some(message) = pop(&mut state.inbox) {
-            if state.paused && state.is_inbox_half_empty() {
-                tell_driver(state);
-            }
+            input_taken(state);
             return Poll::Ready(Ok(Some(message)));
         }
         if let Some(ended) = &state.ended {
@@ -125,10 +140,8 @@ impl Shared {
             return Poll::Ready(result);
         }
         register(&mut state.reader, waker);
-        if state.paused && state.is_inbox_half_empty() {
-            // Pieces were taken off the inbox, and more must come before they are a message.
-            tell_driver(state);
-        }
+        // Pieces may have been taken, and more must come before they are a message.
+        input_taken(state);
         Poll::Pending
     }
 
@@ -172,18 +185,27 @@ impl Shared {
             state.senders.leave(slot);
         }
         let result = if open { turn(&mut state) } else { Err(Error::new(Kind::Closed)) };
+        state.sender_had_turn();
         let next = state.next_sender();
         let driver = state.tell_writer();
+        let overdrawn = state.account();
         drop(state);
         next.into_iter().chain(driver).for_each(Waker::wake);
+        relieve(overdrawn);
         Poll::Ready(result)
     }
 
     /// Somebody gives up his place.
     pub(crate) fn leave(&self, queue: Queue, slot: Slot) {
         let mut state = self.lock();
+        let mut driver = None;
         let next = match queue {
-            Queue::Senders if state.senders.leave(slot) => state.next_sender(),
+            Queue::Senders if state.senders.leave(slot) => {
+                if state.sender_had_turn() {
+                    driver = state.tell_driver();
+                }
+                state.next_sender()
+            }
             Queue::Senders => None,
             Queue::Drained => {
                 state.drained.leave(slot);
@@ -199,9 +221,7 @@ impl Shared {
             }
         };
         drop(state);
-        if let Some(next) = next {
-            next.wake();
-        }
+        next.into_iter().chain(driver).for_each(Waker::wake);
     }
 
     pub(crate) fn try_send(&self, message: Message) -> Result<(), TrySendError<Message>> {
@@ -334,12 +354,31 @@ impl Shared {
     }
 }
 
+/// Something was taken off the inbox, once the lock is given back.
+pub(super) fn input_taken(mut state: MutexGuard<'_, State>) {
+    if state.paused && state.is_inbox_half_empty() {
+        tell_driver(state);
+    } else {
+        let overdrawn = state.account();
+        drop(state);
+        relieve(overdrawn);
+    }
+}
+
 /// Tells the driver that something changed, once the lock is given back.
 pub(super) fn tell_driver(mut state: MutexGuard<'_, State>) {
     let waker = state.tell_driver();
+    let overdrawn = state.account();
     drop(state);
     if let Some(waker) = waker {
         waker.wake();
+    }
+    relieve(overdrawn);
+}
+
+fn relieve(overdrawn: Option<MemoryBudget>) {
+    if let Some(budget) = overdrawn {
+        budget.relieve();
     }
 }
 

@@ -10,8 +10,10 @@ use provod_proto::{
     Timestamp, Utf8Bytes,
 };
 
+use super::backlog::Backlogs;
 use super::inbox::{Ended, Inbox};
 use super::waiters::{Slot, Waiters};
+use crate::budget::{Account, MemoryBudget};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{Error, Kind};
@@ -69,6 +71,12 @@ pub(crate) struct State {
     pub(super) flushed: Waiters,
     pub(super) pings: Vec<PingWait>,
     pub(super) next_ping: u64,
+    /// The groups that it is in, and what waits for room.
+    pub(super) backlogs: Option<Box<Backlogs>>,
+    /// Where its memory is counted.
+    pub(super) account: Option<Box<Account>>,
+    /// Memory of input that the driver has read and not given to the core.
+    pub(super) carried: usize,
 }
 
 /// Somebody who waits for a Pong.
@@ -113,6 +121,9 @@ impl State {
             flushed: Waiters::default(),
             pings: Vec::new(),
             next_ping: 0,
+            backlogs: None,
+            account: None,
+            carried: 0,
         }
     }
 
@@ -213,6 +224,7 @@ impl State {
             // The peer is owed the code of its violation, whatever the application thinks of it.
             self.core.release_close(now);
         } else {
+            self.flush_backlogs();
             // Closing twice is no fault: the first one counts.
             let _ = self.core.close(frame, now);
         }
@@ -239,6 +251,47 @@ impl State {
         let waiting = self.senders.take_all().chain(self.drained.take_all());
         waiting.chain(self.flushed.take_all()).chain(self.streamer.take()).for_each(Waker::wake);
         self.settle();
+    }
+
+    // ---- memory ----
+
+    pub(crate) fn open_account(&mut self, account: Account) {
+        self.account = Some(Box::new(account));
+    }
+
+    /// Counts what is held now, where somebody counts. Returns a budget that is overdrawn, which
+    /// must be relieved once nothing is locked.
+    pub(crate) fn account(&mut self) -> Option<MemoryBudget> {
+        let account = self.account.as_mut()?;
+        let backlog = self.backlogs.as_ref().map_or(0, |b| b.cost());
+        let output = self.core.held() + backlog;
+        account.set(self.core.held_input() + self.inbox.held() + self.carried + output)
+    }
+
+    /// Gives up all that is held, because memory is short. Returns how much that was; `None` when
+    /// it did so before.
+    pub(super) fn shed(&mut self, now: Timestamp) -> Option<usize> {
+        let account = self.account.as_mut()?;
+        if !account.close() {
+            return None;
+        }
+        let freed = account.counted();
+        self.counters.shed.add(1);
+        self.drop_backlogs();
+        let error = self.core.shed(now);
+        if !self.inbox.is_empty() {
+            // Messages are lost: whatever ended the input behind them, this must be known first.
+            self.ended = None;
+        }
+        self.end_input(Ended::Failed(error), now);
+        self.again = false;
+        self.discard(now);
+        self.senders.take_all().chain(self.drained.take_all()).for_each(Waker::wake);
+        self.settle();
+        // The driver drops it in its next turn, which is at hand.
+        self.carried = 0;
+        self.account();
+        Some(freed)
     }
 
     // ---- the end ----
@@ -268,6 +321,8 @@ impl State {
             return;
         }
         self.counters.closed(closed);
+        let dropped = self.backlogs.as_mut().map_or(0, |b| b.clear());
+        self.counters.dropped.add(dropped as u64);
         if self.ended.is_none() {
             let lost = match (&closed.cause, self.broken.take()) {
                 _ if closed.received.is_some() => None,

@@ -62,24 +62,33 @@ fn is_passing(e: &io::Error) -> bool {
 }
 
 fn take<S: Send + 'static>(core: &Arc<Core<S>>, socket: Socket) {
-    let Some(ticket) = core.admission.admit() else {
-        core.counters.turned_away.add(1);
-        core.counters.refused("full");
-        if let Some(ticket) = core.admission.turn_away() {
-            match socket {
-                Socket::Tcp(stream, _) => tokio::spawn(turn_away(stream, ticket)),
-                #[cfg(unix)]
-                Socket::Unix(stream) => tokio::spawn(turn_away(stream, ticket)),
-            };
-        }
-        return;
+    let memory = core.settings.reserve().map_err(|()| "memory");
+    let admitted = memory.and_then(|m| Ok((m, core.admission.admit().ok_or("full")?)));
+    let (memory, ticket) = match admitted {
+        Ok(admitted) => admitted,
+        Err(why) => return refuse(core, socket, why),
     };
     let core = core.clone();
     match socket {
         Socket::Tcp(stream, peer) => {
-            tokio::spawn(connection(core, stream, peer.to_string().into(), ticket))
+            tokio::spawn(connection(core, stream, peer.to_string().into(), ticket, memory))
         }
         #[cfg(unix)]
-        Socket::Unix(stream) => tokio::spawn(connection(core, stream, "unix".into(), ticket)),
+        Socket::Unix(stream) => {
+            tokio::spawn(connection(core, stream, "unix".into(), ticket, memory))
+        }
     };
+}
+
+/// Answers that there is no room.
+fn refuse<S: Send + 'static>(core: &Arc<Core<S>>, socket: Socket, why: &'static str) {
+    core.counters.turned_away.add(1);
+    core.counters.refused(why);
+    if let Some(ticket) = core.admission.turn_away() {
+        match socket {
+            Socket::Tcp(stream, _) => tokio::spawn(turn_away(stream, ticket)),
+            #[cfg(unix)]
+            Socket::Unix(stream) => tokio::spawn(turn_away(stream, ticket)),
+        };
+    }
 }

@@ -45,11 +45,12 @@ struct Place {
 }
 
 impl Admission {
-    pub(super) fn new(max: usize) -> Self {
+    /// At most `max` connections, and at most `handshakes` of them unfinished; by default a quarter.
+    pub(super) fn new(max: usize, handshakes: usize) -> Self {
         Self {
             max: max.max(1),
             // A browser asks for a page and its parts at once, also of a very small server.
-            max_handshakes: (max / 4).max(max.min(16)).max(1),
+            max_handshakes: (max / 4).max(max.min(16)).min(handshakes).max(1),
             inner: Mutex::default(),
             empty: Notify::new(),
         }
@@ -232,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_unfinished_handshake_makes_room() {
-        let admission = Arc::new(Admission::new(80));
+        let admission = Arc::new(Admission::new(80, usize::MAX));
         let oldest = admission.admit().expect("a place");
         let done = admission.admit().expect("a place");
         done.handshake_done();
@@ -245,7 +246,7 @@ mod tests {
 
     #[tokio::test]
     async fn evicted_handshakes_that_do_not_hang_up_fill_no_place() {
-        let admission = Arc::new(Admission::new(4));
+        let admission = Arc::new(Admission::new(4, usize::MAX));
         let silent: Vec<_> =
             (0..20).map(|_| admission.admit().expect("room is made for each")).collect();
         assert_eq!(admission.lock().admitted, 4);
@@ -260,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_silent_socket_in_the_last_place_makes_room() {
-        let admission = Arc::new(Admission::new(4));
+        let admission = Arc::new(Admission::new(4, usize::MAX));
         let open: Vec<_> = (0..3).map(|_| admission.admit().expect("a place")).collect();
         open.iter().for_each(super::Ticket::handshake_done);
         let silent = admission.admit().expect("a place");
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn open_connections_never_make_room() {
-        let admission = Arc::new(Admission::new(2));
+        let admission = Arc::new(Admission::new(2, usize::MAX));
         let open = [admission.admit(), admission.admit()].map(|t| t.expect("a place"));
         open.iter().for_each(super::Ticket::handshake_done);
         assert!(admission.admit().is_none());
@@ -280,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_full_server_turns_away_a_bounded_number_at_a_time() {
-        let admission = Arc::new(Admission::new(1));
+        let admission = Arc::new(Admission::new(1, usize::MAX));
         let one = admission.admit().expect("a place");
         one.handshake_done();
         assert!(admission.admit().is_none());

@@ -4,6 +4,7 @@ mod accept;
 mod admission;
 mod listen;
 mod open;
+mod over;
 mod request;
 mod run;
 
@@ -17,6 +18,7 @@ use provod_proto::handshake::{DeflateConfig, HeadLimits, OriginPolicy, Response}
 use tokio::sync::watch;
 
 use crate::BoxError;
+use crate::budget::{MemoryBudget, Reservation};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::driver::{HandlerFuture, Shared};
@@ -86,6 +88,26 @@ struct Settings {
     head: HeadLimits,
     handshake_timeout: Duration,
     health: Option<String>,
+    budget: Option<MemoryBudget>,
+}
+
+impl Settings {
+    /// Memory of a handshake while it is not finished.
+    fn handshake_memory(&self) -> usize {
+        self.head.max_bytes
+    }
+
+    /// Handshakes that a quarter of the budget is enough for.
+    fn most_handshakes(&self) -> usize {
+        let budget = self.budget.as_ref();
+        budget.map_or(usize::MAX, |b| b.limit() / 4 / self.handshake_memory().max(1))
+    }
+
+    /// Counts a handshake that begins; `Err` when the budget is used up.
+    fn reserve(&self) -> Result<Option<Reservation>, ()> {
+        let Some(budget) = &self.budget else { return Ok(None) };
+        budget.reserve(self.handshake_memory()).map(Some).ok_or(())
+    }
 }
 
 impl Default for Server {
@@ -109,6 +131,7 @@ impl Server {
                 head: HeadLimits::default(),
                 handshake_timeout: Duration::from_secs(10),
                 health: None,
+                budget: None,
             },
             max_connections: None,
             workers: 0,
@@ -180,6 +203,16 @@ impl<S: Send + 'static> Server<S> {
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = Some(max);
+        self
+    }
+
+    /// Sets the budget that bounds the memory of all connections together; a handle to it may be
+    /// given to several servers. Default: none, each connection has its own limits and no more.
+    ///
+    /// At most a quarter of it goes to unfinished handshakes: beyond that the oldest is dropped.
+    #[must_use]
+    pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
+        self.settings.budget = Some(budget.clone());
         self
     }
 
@@ -308,6 +341,7 @@ impl<S: Send + 'static> Server<S> {
         let max = self.max_connections.unwrap_or_else(|| {
             listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(spare).max(n / 2))
         });
+        let handshakes = self.settings.most_handshakes();
         let (phase, _) = watch::channel(Phase::Running);
         let core = Arc::new(Core {
             settings: self.settings,
@@ -321,7 +355,7 @@ impl<S: Send + 'static> Server<S> {
                     Box::pin(async move { handler(ws, state).await })
                 })
             },
-            admission: Arc::new(Admission::new(max)),
+            admission: Arc::new(Admission::new(max, handshakes)),
             counters: self.counters,
             phase,
         });
@@ -352,10 +386,14 @@ impl<S> Core<S> {
         *self.phase.borrow()
     }
 
-    /// Waits until the server has stopped.
-    async fn stopped(&self) {
-        // The sender lives in `self`, so this ends with `Stopped` and nothing else.
-        let _ = self.phase.subscribe().wait_for(|p| *p == Phase::Stopped).await;
+    /// What its opening handshakes need.
+    fn opening(&self) -> Opening<'_, S> {
+        Opening {
+            settings: &self.settings,
+            on_request: &self.on_request,
+            counters: &self.counters,
+            phase: &self.phase,
+        }
     }
 
     /// Closes a connection because the server drains or has stopped.
@@ -365,5 +403,25 @@ impl<S> Core<S> {
             Phase::Draining(code) => shared.close(proto::CloseFrame::new(code, "").ok()),
             Phase::Stopped => shared.abort(),
         }
+    }
+}
+
+/// What an opening handshake needs, with or without a listener.
+struct Opening<'a, S> {
+    settings: &'a Settings,
+    on_request: &'a OnRequest<S>,
+    counters: &'a Arc<Counters>,
+    phase: &'a watch::Sender<Phase>,
+}
+
+impl<S> Opening<'_, S> {
+    fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Waits until the server has stopped.
+    async fn stopped(&self) {
+        // The sender outlives `self`, so this ends with `Stopped` and nothing else.
+        let _ = self.phase.subscribe().wait_for(|p| *p == Phase::Stopped).await;
     }
 }

@@ -1,6 +1,7 @@
 //! One connection from its first byte to an open WebSocket, or to an answer of plain HTTP.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,8 +20,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::Ticket;
 use super::request::{Accept, Request};
-use super::{Core, Phase};
+use super::{Core, Opening, Phase};
+use crate::budget::Reservation;
 use crate::driver::{Driver, Info, Shared, panic_text, pool, with_read_buffer};
+use crate::error::{Kind, Step};
+use crate::runtime::deadline;
 use crate::transport::{Transport, write_all};
 use crate::websocket::WebSocket;
 
@@ -30,9 +34,12 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     mut io: T,
     peer: Box<str>,
     ticket: Ticket,
+    memory: Option<Reservation>,
 ) {
     // Boxed, so that an open connection does not carry the room that its handshake needed.
-    match Box::pin(handshake(&core, &mut io, peer, &ticket)).await {
+    let outcome = Box::pin(handshake(&core.opening(), &mut io, peer, &ticket)).await;
+    drop(memory);
+    match outcome {
         Outcome::Open(open) => {
             let Open { shared, carry, state } = *open;
             ticket.opened(&shared);
@@ -43,12 +50,12 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             drop(core);
             Driver::new(shared, io, carry, Some(handler)).await;
         }
-        Outcome::Answer(response) => {
+        Outcome::Answer(response, _) => {
             let linger = core.settings.config.close_timeout.min(MOST_LINGER);
             drop(core);
             answer(io, &response, linger, &ticket).await;
         }
-        Outcome::Gone => {}
+        Outcome::Gone(_) => {}
     }
     drop(ticket);
 }
@@ -59,25 +66,29 @@ pub(super) async fn turn_away<T: Transport>(io: T, ticket: Ticket) {
     answer(io, &response, Duration::from_secs(1), &ticket).await;
 }
 
-struct Open<S> {
-    shared: Arc<Shared>,
-    carry: BytesMut,
-    state: S,
+pub(super) struct Open<S> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) carry: BytesMut,
+    pub(super) state: S,
 }
 
-enum Outcome<S> {
+/// How an opening handshake ended.
+pub(super) enum Outcome<S> {
     Open(Box<Open<S>>),
-    Answer(Response),
-    Gone,
+    /// With an answer of plain HTTP, which is still to be written, and why.
+    Answer(Response, Cow<'static, str>),
+    /// With nobody to answer.
+    Gone(Kind),
 }
 
-async fn handshake<S: Send + 'static, T: Transport>(
-    core: &Core<S>,
+pub(super) async fn handshake<S: Send + 'static, T: Transport>(
+    core: &Opening<'_, S>,
     io: &mut T,
     peer: Box<str>,
     ticket: &Ticket,
 ) -> Outcome<S> {
-    let deadline = Instant::now() + core.settings.handshake_timeout;
+    let limit = core.settings.handshake_timeout;
+    let deadline = deadline(limit);
     let mut reader = RequestReader::new(core.settings.head);
     let read = tokio::select! {
         biased;
@@ -85,7 +96,8 @@ async fn handshake<S: Send + 'static, T: Transport>(
             let drain = core.phase() != Phase::Running;
             core.counters.refused(if drain { "draining" } else { "evicted" });
             core.counters.turned_away.add(1);
-            return Outcome::Answer(unavailable("the server is busy, try again later"));
+            let why = "the server is busy, try again later";
+            return Outcome::Answer(unavailable(why), why.into());
         }
         read = timeout_at(deadline, read_head(io, &mut reader)) => read,
     };
@@ -96,7 +108,7 @@ async fn handshake<S: Send + 'static, T: Transport>(
             if !reader.is_empty() {
                 core.counters.refused("cut");
             }
-            return Outcome::Gone;
+            return Outcome::Gone(Kind::NoRequest);
         }
         Ok(Err(refusal)) => return core.refuse(&refusal, None),
         Err(_) => {
@@ -104,9 +116,11 @@ async fn handshake<S: Send + 'static, T: Transport>(
             if reader.is_empty() {
                 // Browsers open connections ahead of need; nothing was asked, so nothing is
                 // answered.
-                return Outcome::Gone;
+                let place = String::new();
+                return Outcome::Gone(Kind::Timeout { step: Step::Request, limit, place });
             }
-            return Outcome::Answer(Response::text(408, "the request head took too long"));
+            let why = "the request head took too long";
+            return Outcome::Answer(Response::text(408, why), why.into());
         }
     };
     let upgrade = match validate(&head) {
@@ -124,7 +138,7 @@ async fn handshake<S: Send + 'static, T: Transport>(
             Ok(None) => None,
             Ok(Some(response)) => {
                 core.counters.plain.add(1);
-                return Outcome::Answer(response.answering(request.head()));
+                return Outcome::Answer(response.answering(request.head()), NOT_UPGRADE.into());
             }
             Err(refusal) => Some(refusal),
         },
@@ -135,7 +149,7 @@ async fn handshake<S: Send + 'static, T: Transport>(
     let decided = tokio::select! {
         biased;
         // An application that never decides must not outlive its server.
-        () = core.stopped() => return Outcome::Gone,
+        () = core.stopped() => return Outcome::Gone(Kind::Aborted),
         decided = caught(|| (core.on_request)(request.clone())) => decided,
     };
     let decided = decided.unwrap_or_else(|panic| {
@@ -146,12 +160,14 @@ async fn handshake<S: Send + 'static, T: Transport>(
     });
     match decided {
         Err(response) => {
-            if request.is_upgrade() {
+            let why = if request.is_upgrade() {
                 core.counters.refused("application");
+                "the application refused the request"
             } else {
                 core.counters.plain.add(1);
-            }
-            Outcome::Answer(response.answering(request.head()))
+                NOT_UPGRADE
+            };
+            Outcome::Answer(response.answering(request.head()), why.into())
         }
         Ok(_) if !request.is_upgrade() => core.refuse(&Refusal::NotUpgrade, Some(request.head())),
         Ok(accept) => open(core, io, &request, accept, carry, deadline).await,
@@ -160,15 +176,15 @@ async fn handshake<S: Send + 'static, T: Transport>(
 
 /// Writes the 101 and makes the connection.
 async fn open<S: Send + 'static, T: Transport>(
-    core: &Core<S>,
+    core: &Opening<'_, S>,
     io: &mut T,
     request: &Request,
     accept: Accept<S>,
     carry: BytesMut,
     deadline: Instant,
 ) -> Outcome<S> {
-    let Some(upgrade) = request.upgrade() else { return Outcome::Gone };
-    let settings = &core.settings;
+    let Some(upgrade) = request.upgrade() else { return Outcome::Gone(Kind::NoRequest) };
+    let settings = core.settings;
     let deflate = settings.deflate.as_ref().and_then(|config| upgrade.accept_deflate(config));
     let chosen = accept.subprotocol.as_deref();
     let subprotocol = chosen.or_else(|| upgrade.choose_subprotocol(&settings.subprotocols));
@@ -190,13 +206,22 @@ async fn open<S: Send + 'static, T: Transport>(
     if let Err(e) = built {
         tracing::error!(peer = request.peer(), error = %e, "the application's answer is not valid");
         core.counters.refused("application");
-        return Outcome::Answer(Response::text(500, "the server's answer was not valid"));
+        let response = Response::text(500, "the server's answer was not valid");
+        return Outcome::Answer(response, format!("the answer was not valid: {e}").into());
     }
     // The peer's part of the deadline may have been used up by the application: it gets a moment.
     let deadline = deadline.max(Instant::now() + Duration::from_secs(1));
-    if !matches!(timeout_at(deadline, write_all(io, &out)).await, Ok(Ok(()))) {
+    let failed = match timeout_at(deadline, write_all(io, &out)).await {
+        Ok(Ok(())) => None,
+        Ok(Err(e)) => Some(Kind::Transport(e)),
+        Err(_) => {
+            let (limit, place) = (settings.handshake_timeout, String::new());
+            Some(Kind::Timeout { step: Step::Request, limit, place })
+        }
+    };
+    if let Some(kind) = failed {
         core.counters.refused("cut");
-        return Outcome::Gone;
+        return Outcome::Gone(kind);
     }
     let info = Info {
         peer: request.peer().into(),
@@ -213,20 +238,24 @@ async fn open<S: Send + 'static, T: Transport>(
         settings.config.clone(),
         core.counters.clone(),
     );
+    if let Some(budget) = &settings.budget {
+        budget.watch(&shared);
+    }
     Outcome::Open(Box::new(Open { shared, carry, state: accept.state }))
 }
 
-impl<S> Core<S> {
+impl<S> Opening<'_, S> {
     fn refuse(&self, refusal: &Refusal, head: Option<&RequestHead>) -> Outcome<S> {
         if refusal.kind() == RefusalKind::NotUpgrade {
             self.counters.plain.add(1);
         }
         self.counters.refused(refusal.kind().as_str());
         let response = Response::from(refusal);
-        Outcome::Answer(match head {
+        let response = match head {
             Some(head) => response.answering(head),
             None => response,
-        })
+        };
+        Outcome::Answer(response, refusal.to_string().into())
     }
 
     /// What can be said about plain HTTP without the application: the health answer, and that this
@@ -295,11 +324,12 @@ async fn read_head<T: Transport>(
     }
 }
 
+const NOT_UPGRADE: &str = "the request was of plain HTTP";
 /// How long a peer may take for 16 KiB of an answer of plain HTTP, and for all of it.
 const MOST_STALL: Duration = Duration::from_secs(5);
 const MOST_ANSWER: Duration = Duration::from_secs(300);
 /// How long a peer may take to hang up once it has its answer.
-const MOST_LINGER: Duration = Duration::from_secs(2);
+pub(super) const MOST_LINGER: Duration = Duration::from_secs(2);
 /// Bytes in one read of a head; frames that come with it are carried to the driver.
 const HEAD_READ: usize = 16 << 10;
 
@@ -311,28 +341,32 @@ async fn write_steadily<T: Transport>(io: &mut T, bytes: &[u8]) -> io::Result<()
     Ok(())
 }
 
-/// Writes an answer, ends our half, and reads until the peer ends its own: a connection closed with
-/// input unread is reset, and the peer may never see the answer. A peer that does not hang up makes
-/// room for others when the server is full.
+/// Writes an answer and lingers. A peer that does not hang up makes room for others when the server
+/// is full.
 async fn answer<T: Transport>(mut io: T, response: &Response, linger: Duration, ticket: &Ticket) {
-    let mut out = Vec::new();
-    response.write(&mut out);
-    if !matches!(timeout(MOST_ANSWER, write_steadily(&mut io, &out)).await, Ok(Ok(()))) {
-        return;
-    }
-    let _ = timeout(linger, async {
-        poll_fn(|cx| io.poll_half_close(cx)).await?;
-        let hung_up = async {
-            while poll_fn(|cx| with_read_buffer(|buf| io.poll_read(cx, buf, HEAD_READ))).await? > 0
-            {
-            }
-            Ok::<_, io::Error>(())
-        };
+    if say(&mut io, response).await {
         tokio::select! {
             biased;
-            result = hung_up => result,
-            () = ticket.linger() => Ok(()),
+            () = hang_up(io, linger) => {}
+            () = ticket.linger() => {}
         }
+    }
+}
+
+/// Writes an answer; whether the peer took it.
+pub(super) async fn say<T: Transport>(io: &mut T, response: &Response) -> bool {
+    let mut out = Vec::new();
+    response.write(&mut out);
+    matches!(timeout(MOST_ANSWER, write_steadily(io, &out)).await, Ok(Ok(())))
+}
+
+/// Ends our half, and reads until the peer ends its own: a connection closed with input unread is
+/// reset, and the peer may never see the answer.
+pub(super) async fn hang_up<T: Transport>(mut io: T, linger: Duration) {
+    let _ = timeout(linger, async {
+        poll_fn(|cx| io.poll_half_close(cx)).await?;
+        while poll_fn(|cx| with_read_buffer(|buf| io.poll_read(cx, buf, HEAD_READ))).await? > 0 {}
+        Ok::<_, io::Error>(())
     })
     .await;
 }

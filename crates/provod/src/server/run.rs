@@ -18,6 +18,7 @@ use super::{Core, Phase};
 use crate::counters::{Counters, Stats};
 use crate::driver::Shared;
 use crate::error::{Error, Kind};
+use crate::runtime::deadline;
 
 /// The longest pause between two closes of a drain.
 const MOST_BETWEEN: Duration = Duration::from_millis(10);
@@ -152,7 +153,7 @@ impl Running {
     /// the deadline. Returns how many had to be dropped.
     pub async fn drain(&self, drain: Drain) -> usize {
         let begun = Instant::now();
-        let deadline = begun + drain.deadline;
+        let deadline = deadline(drain.deadline);
         self.phase.send_replace(Phase::Draining(drain.code));
         self.admission.evict_handshakes();
         let open = self.admission.open();

@@ -4,13 +4,18 @@
 mod peer;
 mod servers;
 
+mod budget;
 mod client;
 mod closing;
 mod draining;
+mod faults;
 mod frames;
+mod group;
 mod handshake;
 mod keepalive;
 mod observing;
+mod over;
+mod scripted;
 mod sending;
 #[cfg(unix)]
 mod sockets;

@@ -305,15 +305,16 @@ fn rfc6455_7_4_an_illegal_close_frame_is_refused_before_it_is_queued() {
 #[test]
 fn every_violation_and_limit_fits_a_close_frame() {
     let limits = [
-        crate::LimitError::MessageTooLong { limit: u64::MAX }.into(),
-        crate::LimitError::TooManyFragments { limit: u32::MAX }.into(),
+        (crate::LimitError::MessageTooLong { limit: u64::MAX }, 1009u16),
+        (crate::LimitError::TooManyFragments { limit: u32::MAX }, 1009),
+        (crate::LimitError::MemoryBudget, 1013),
     ];
-    for error in limits {
+    for (error, code) in limits {
         let mut s = server();
-        s.fail(error, at(0));
+        s.fail(error.into(), at(0));
         s.release_close(at(0));
         let sent = short(&drain(&mut s, at(0)));
-        assert_eq!(sent[0].1[..2], 1009u16.to_be_bytes());
+        assert_eq!(sent[0].1[..2], code.to_be_bytes());
         assert!(sent[0].1.len() > 2, "with a reason");
     }
 }

@@ -1,0 +1,367 @@
+//! Fan-out: one message to many connections, encoded and compressed once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use provod_proto::{CloseCode, CloseFrame, Prepared, Utf8Bytes};
+use tokio::time::{Instant, timeout_at};
+
+use crate::budget::MemoryBudget;
+use crate::driver::{Delivery, Shared};
+use crate::sender::Sender;
+
+/// What happens to a subscriber that reads too slowly. Whatever the policy, what is queued for it
+/// is bounded, by [`hard_limit`](crate::Config::hard_limit) and one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum SlowPolicy {
+    /// When a message finds the hard limit reached, the connection is closed with 1013, Try Again
+    /// Later: for a conversation, in which a gap would not be noticed.
+    #[default]
+    Close,
+    /// A message that finds the hard limit reached is left out.
+    DropNewest,
+    /// Beside the send queue up to its [`high_water`](crate::Config::high_water) mark, messages wait
+    /// up to the hard limit; when they reach it, the oldest is left out. For a log, where the recent
+    /// counts.
+    DropOldest,
+    /// While the last message has not left whole, only the newest one after it waits: for the
+    /// position of a player, where each message makes the one before it worthless.
+    Latest,
+}
+
+impl SlowPolicy {
+    /// Whether slowness costs the subscriber something that waiting for it would spare.
+    fn is_worth_waiting(self) -> bool {
+        matches!(self, Self::Close | Self::DropNewest)
+    }
+}
+
+/// Connections to which messages are published together: a room, a topic.
+///
+/// A message is encoded once, and compressed at most once for each window size in use. All members
+/// hear the same order. Publishing never waits; what a slow member costs is bounded by its
+/// [`SlowPolicy`].
+///
+/// A connection may be in many groups. It is in one until its [`Member`] is dropped or it ends,
+/// whichever comes first; a group keeps no connection open. Cloning gives a handle to the same
+/// group, for any task and thread.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), provod::Error> {
+/// use provod::{Group, SlowPolicy, WebSocket};
+///
+/// let room = Group::new();
+/// provod::serve("127.0.0.1:8080", move |mut ws: WebSocket| {
+///     let room = room.clone();
+///     async move {
+///         let member = room.join(&ws.sender(), SlowPolicy::Close);
+///         while let Some(message) = ws.recv().await? {
+///             member.publish(message); // to everybody else
+///         }
+///         Ok(())
+///     }
+/// })
+/// .await
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Group(Arc<Inner>);
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    /// This lock orders the group's messages. Under it each member's connection is locked in turn,
+    /// never the other way round; no waker is called and nothing is compressed under it.
+    seats: Mutex<Seats>,
+}
+
+#[derive(Default)]
+struct Seats {
+    seats: BTreeMap<u64, Seat>,
+    /// How many members compress with which window, from which length on.
+    windows: BTreeMap<(u8, usize), usize>,
+}
+
+struct Seat {
+    shared: Arc<Shared>,
+    policy: SlowPolicy,
+    window: Option<(u8, usize)>,
+    /// It was waited for in vain, and is not waited for again until it has caught up.
+    slow: bool,
+}
+
+/// What came of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Published {
+    /// Members for which it is queued.
+    pub queued: usize,
+    /// Messages that were left out because of it: this one, or older ones that it displaced.
+    pub dropped: usize,
+    /// Members that were closed because they read too slowly.
+    pub closed: usize,
+    /// Members for which [`Group::drained`] would now wait.
+    pub congested: usize,
+}
+
+/// A connection's place in a [`Group`]. Dropping it leaves the group: what waits for room in the
+/// connection's queue is given up, what is queued is sent.
+#[must_use = "dropping it leaves the group"]
+pub struct Member {
+    group: Group,
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Group {
+    /// A group with nobody in it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts the connection of `sender` into the group, until the returned guard is dropped or the
+    /// connection ends. One that has ended does not get in. One that joins twice gets everything
+    /// twice.
+    pub fn join(&self, sender: &Sender, policy: SlowPolicy) -> Member {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Relaxed);
+        let shared = sender.shared.clone();
+        let window = {
+            let threshold = shared.config.compression.threshold;
+            shared.lock().core.compresses_with().map(|bits| (bits, threshold))
+        };
+        let seat = Seat { shared: shared.clone(), policy, window, slow: false };
+        self.0.lock().insert(id, seat);
+        // The connection may end at any time, and takes its seats along: only those that it knows.
+        if !shared.lock().join_group(id, policy, Arc::downgrade(&self.0)) {
+            self.0.remove(id);
+        }
+        Member { group: self.clone(), shared, id }
+    }
+
+    /// Queues a message for every member, without waiting.
+    ///
+    /// A [`Prepared`] may be published to several groups and is still encoded once. Anything else
+    /// that makes a [`Message`](crate::Message) is compressed at the default level, where a member
+    /// agreed to compression and the message is as long as its
+    /// [`threshold`](crate::Compression::threshold).
+    pub fn publish(&self, message: impl Into<Prepared>) -> Published {
+        self.0.publish(&message.into(), None)
+    }
+
+    /// Waits until every member whose policy is [`Close`](SlowPolicy::Close) or
+    /// [`DropNewest`](SlowPolicy::DropNewest) has room again, so that
+    /// [`send`](Sender::send) on it would not wait; but for at most `patience`. A member that was
+    /// waited for in vain is not waited for again until it has caught up.
+    ///
+    /// Whoever calls this between messages lets a burst reach its own sender instead of the members'
+    /// limits.
+    pub async fn drained(&self, patience: Duration) {
+        // As far ahead as a timer can be set.
+        let deadline = Instant::now() + patience.min(Duration::from_secs(86400 * 365 * 30));
+        for (id, sender) in self.0.behind() {
+            if timeout_at(deadline, sender.drained()).await.is_err()
+                && let Some(seat) = self.0.lock().seats.get_mut(&id)
+            {
+                seat.slow = true;
+            }
+        }
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.lock().seats.len()
+    }
+
+    /// Whether nobody is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Member {
+    /// Queues a message for every other member; otherwise as [`Group::publish`].
+    pub fn publish(&self, message: impl Into<Prepared>) -> Published {
+        self.group.0.publish(&message.into(), Some(self.id))
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("peer", &self.shared.info.peer())
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.group.0.remove(self.id);
+        self.shared.leave_group(self.id);
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Seats> {
+        // Nothing that runs under the lock leaves the seats half changed when it panics.
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove(&self, id: u64) {
+        let seat = self.lock().remove(id);
+        // Perhaps the last handle to a connection, which must not go under the lock.
+        drop(seat);
+    }
+
+    fn publish(&self, message: &Prepared, except: Option<u64>) -> Published {
+        let windows = self.lock().windows_for(message.payload().len());
+        for bits in (9..=15).filter(|bits| windows & (1 << bits) != 0) {
+            message.compress_for(bits);
+        }
+        let mut published = Published::default();
+        let mut after = Aftermath::default();
+        {
+            let mut seats = self.lock();
+            for (id, seat) in &mut seats.seats {
+                if Some(*id) != except {
+                    seat.deliver(*id, message, &mut published, &mut after);
+                }
+            }
+            let gone = std::mem::take(&mut after.gone);
+            after.seats.extend(gone.into_iter().filter_map(|id| seats.remove(id)));
+        }
+        after.run();
+        published
+    }
+
+    /// Those who have no room and are worth waiting for.
+    fn behind(&self) -> Vec<(u64, Sender)> {
+        let mut behind = Vec::new();
+        for (id, seat) in &mut self.lock().seats {
+            if seat.policy.is_worth_waiting() && seat.is_behind(seat.shared.is_congested()) {
+                behind.push((*id, Sender::new(seat.shared.clone())));
+            }
+        }
+        behind
+    }
+}
+
+impl Seats {
+    fn insert(&mut self, id: u64, seat: Seat) {
+        if let Some(window) = seat.window {
+            *self.windows.entry(window).or_default() += 1;
+        }
+        self.seats.insert(id, seat);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Seat> {
+        let seat = self.seats.remove(&id)?;
+        if let Some(window) = seat.window
+            && let Some(n) = self.windows.get_mut(&window)
+        {
+            *n -= 1;
+            if *n == 0 {
+                self.windows.remove(&window);
+            }
+        }
+        Some(seat)
+    }
+
+    /// The windows with which a message of `len` bytes will be compressed: bit 9 is 2^9.
+    fn windows_for(&self, len: usize) -> u16 {
+        let windows = self.windows.keys().filter(|(_, threshold)| len >= *threshold);
+        windows.fold(0, |set, (bits, _)| set | 1u16.checked_shl((*bits).into()).unwrap_or(0))
+    }
+}
+
+impl Seat {
+    fn is_behind(&mut self, congested: bool) -> bool {
+        self.slow &= congested;
+        congested && !self.slow
+    }
+
+    fn deliver(
+        &mut self,
+        id: u64,
+        message: &Prepared,
+        published: &mut Published,
+        after: &mut Aftermath,
+    ) {
+        let (delivery, congested) = self.shared.deliver(id, message, after);
+        match delivery {
+            Delivery::Queued { displaced } => {
+                published.queued += 1;
+                published.dropped += displaced;
+            }
+            Delivery::Dropped => published.dropped += 1,
+            Delivery::Closed => {
+                published.closed += 1;
+                after.close.push(self.shared.clone());
+                after.gone.push(id);
+                return;
+            }
+            Delivery::Gone => {
+                after.gone.push(id);
+                return;
+            }
+        }
+        if self.policy.is_worth_waiting() && self.is_behind(congested) {
+            published.congested += 1;
+        }
+    }
+}
+
+/// What is done once the group is unlocked.
+#[derive(Default)]
+pub(crate) struct Aftermath {
+    pub(crate) wakers: Vec<Waker>,
+    /// Messages that nobody holds any more, perhaps.
+    pub(crate) displaced: Vec<Prepared>,
+    /// A budget that is overdrawn.
+    pub(crate) budget: Option<MemoryBudget>,
+    close: Vec<Arc<Shared>>,
+    gone: Vec<u64>,
+    seats: Vec<Seat>,
+}
+
+impl Aftermath {
+    fn run(self) {
+        self.wakers.into_iter().for_each(Waker::wake);
+        for shared in self.close {
+            let reason = Utf8Bytes::from_static("you read too slowly");
+            shared.close(CloseFrame::new(CloseCode::TRY_AGAIN_LATER, reason).ok());
+        }
+        if let Some(budget) = self.budget {
+            budget.relieve();
+        }
+    }
+}
+
+/// A connection has ended: it leaves its groups.
+pub(crate) fn leave_all(memberships: Vec<(u64, Weak<Inner>)>) {
+    for (id, group) in memberships {
+        if let Some(group) = group.upgrade() {
+            group.remove(id);
+        }
+    }
+}
