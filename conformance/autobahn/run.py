@@ -1,32 +1,25 @@
 #!/usr/bin/env python3
-"""The Autobahn Testsuite as a client against a server of ours: `provod listen`.
+"""The Autobahn Testsuite against a server and against a client of ours.
 
-The cases run in up to three `wstest` processes side by side, because one alone takes some twenty
-minutes. A case passes when both of its verdicts are OK or INFORMATIONAL. Each that does not is run
-once more with nothing beside it, and both results are printed.
+The cases run in several `wstest` processes side by side, because one alone takes some twenty
+minutes for each role. A case passes when both of its verdicts are OK or INFORMATIONAL. Each that
+does not is run once more with nothing beside it, and both results are printed.
 """
 
 import argparse
 import collections
-import json
+import os
 import pathlib
 import re
-import subprocess
 import sys
 import time
 
-from suite import (ALL_CASES, Program, Suite, SuiteError, family, not_run, order)
+from roles import ROOT, ClientRole, ServerRole, parts
+from suite import ALL_CASES, Suite, SuiteError, family, not_run, order
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-REPORTS = ROOT / "conformance" / "reports" / "autobahn-server"
-AGENT = "provod"
-LISTEN = ["listen", "127.0.0.1:0", "--compress-threshold", "0"]
-LISTENING = r"(ws://127\.0\.0\.1:\d+/)"
-# Families by process. The compressed ones take ten times as long as all others together, and about
-# equally long: a core each.
-GROUPS = {"12": [12], "13": [13], "1-10": range(1, 11)}
 POLL_SECONDS = 0.2
 PROGRESS_SECONDS = 60
+Job = collections.namedtuple("Job", "role part cases")
 
 
 class Clock:
@@ -43,68 +36,73 @@ class Clock:
         return self.seconds() > self.minutes * 60
 
 
-def client_spec(url, cases):
-    return {"servers": [{"agent": AGENT, "url": url}], "cases": cases}
+class Running:
+    """Runs jobs, some at a time, in the order given; collects results by role and case."""
+
+    def __init__(self, suite, clock, at_once):
+        self.suite = suite
+        self.clock = clock
+        self.at_once = at_once
+        self.runs = {}
+        self.results = collections.defaultdict(dict)
+
+    def all(self, jobs):
+        """Runs all of them; returns what kept some from running to their end, or None."""
+        waiting = collections.deque(jobs)
+        next_progress = self.clock.seconds() + PROGRESS_SECONDS
+        try:
+            while waiting or self.runs:
+                while waiting and len(self.runs) < self.at_once:
+                    job = waiting.popleft()
+                    self.runs[job.role.name, job.part] = (
+                        job, job.role.start(self.suite, job.part, job.cases))
+                time.sleep(POLL_SECONDS)
+                self._collect()
+                trouble = self._trouble()
+                if trouble:
+                    return f"{trouble}: {self._where()}"
+                if self.runs and self.clock.seconds() > next_progress:
+                    next_progress += PROGRESS_SECONDS
+                    print(f"  {self.clock.seconds():4.0f} s: {self._where()}", flush=True)
+            return None
+        finally:
+            for job, run in self.runs.values():
+                run.stop()
+                self.results[job.role].update(run.results())
+            self.runs.clear()
+
+    def _collect(self):
+        for key, (job, run) in list(self.runs.items()):
+            if not run.running():
+                del self.runs[key]
+                self.results[job.role].update(run.results())
+                print(f"  {' '.join(key)}: done after {self.clock.seconds():.0f} s", flush=True)
+
+    def _trouble(self):
+        for job, _ in self.runs.values():
+            trouble = job.role.trouble()
+            if trouble:
+                return trouble
+        if self.runs and self.clock.expired():
+            return f"not finished within the limit of {self.clock.minutes} minutes"
+        return None
+
+    def _where(self):
+        told = []
+        for (role, part), (job, run) in self.runs.items():
+            started = run.started_cases()
+            last = started[-1] if started else "none"
+            told.append(f"{role} {part} at case {last} ({len(started)} of {len(job.cases)})")
+        return ", ".join(told) or "nothing was running"
 
 
-def default_binary():
-    """Where `cargo build --release` puts the tool."""
-    metadata = subprocess.run(
-        ["cargo", "metadata", "--no-deps", "--format-version", "1"],
-        cwd=ROOT, capture_output=True, text=True, check=False)
-    if metadata.returncode != 0:
-        raise SuiteError(f"cargo metadata failed:\n{metadata.stderr}")
-    return pathlib.Path(json.loads(metadata.stdout)["target_directory"]) / "release" / "provod"
-
-
-def run_side_by_side(suite, url, groups, clock, alive):
-    """Runs each group of cases in a process of its own; returns the results and what went wrong."""
-    runs = {name: suite.start("fuzzingclient", client_spec(url, cases), REPORTS / name)
-            for name, cases in groups.items()}
-    waiting = set(runs)
-    next_progress = clock.seconds() + PROGRESS_SECONDS
-    trouble = None
-    try:
-        while waiting and trouble is None:
-            time.sleep(POLL_SECONDS)
-            for name in sorted(waiting):
-                if not runs[name].running():
-                    waiting.remove(name)
-                    print(f"  {name}: done after {clock.seconds():.0f} s", flush=True)
-            if waiting and not alive():
-                trouble = "the server is gone"
-            elif waiting and clock.expired():
-                trouble = f"not finished within the limit of {clock.minutes} minutes"
-            elif waiting and clock.seconds() > next_progress:
-                next_progress += PROGRESS_SECONDS
-                print(f"  {clock.seconds():4.0f} s: " + where_they_are(runs, groups, waiting),
-                      flush=True)
-        if trouble:
-            trouble += ": " + where_they_are(runs, groups, waiting)
-    finally:
-        for run in runs.values():
-            run.stop()
-    results = {}
-    for run in runs.values():
-        results.update(run.results(AGENT))
-    return results, trouble
-
-
-def where_they_are(runs, groups, names):
-    parts = []
-    for name in sorted(names):
-        started = runs[name].started_cases()
-        last = started[-1] if started else "none"
-        parts.append(f"{name} at case {last} ({len(started)} of {len(groups[name])})")
-    return ", ".join(parts)
-
-
-def print_table(results):
+def print_table(role, results):
     """Counts by verdict, one line per family and one for all."""
     families = collections.defaultdict(collections.Counter)
     for result in results:
         families[family(result.case)][result.verdict] += 1
         families["all"][result.verdict] += 1
+    print(f"{role.name}:")
     for name, counts in families.items():
         if name != "all":
             print_row(f"{name}.*", counts)
@@ -116,14 +114,15 @@ def print_row(name, counts):
     print(f"  {name:5} {sum(counts.values()):4} cases: {verdicts}")
 
 
-def rerun(suite, url, failed, clock, alive):
-    """Runs the failed cases again, one after the other; returns those that failed both times."""
-    print(f"running {len(failed)} failed cases again, one at a time", flush=True)
-    again, trouble = run_side_by_side(
-        suite, url, {"rerun": [result.case for result in failed]}, clock, alive)
+def rerun(suite, clock, role, failed):
+    """Runs the failed cases again with nothing beside them; returns those that failed both times,
+    and what kept some from running."""
+    print(f"running {len(failed)} failed cases of the {role.name} again, one at a time", flush=True)
+    alone = Running(suite, clock, 1)
+    trouble = alone.all([Job(role, "rerun", [result.case for result in failed])])
     still = []
     for first in failed:
-        second = again.get(first.case, not_run(first.case))
+        second = alone.results[role].get(first.case, not_run(first.case))
         kind = "flaky " if second.passed else "FAILED"
         print(f"  {kind} {first.case}: first {first}; alone {second}")
         if not second.passed:
@@ -133,42 +132,60 @@ def rerun(suite, url, failed, clock, alive):
     return still, trouble
 
 
-def test_server(suite, url, cases, clock, alive):
-    """Runs `cases` against the server at `url` and prints what came of it.
+def test(suite, clock, roles, cases, at_once):
+    """Runs `cases` in each role and prints what came of it.
 
-    Returns the numbers of cases that passed and that did not, and what else went wrong or None.
+    Returns for each role the numbers of cases that passed and that did not, and what else went
+    wrong.
     """
-    groups = {}
-    for name, families in GROUPS.items():
-        ids = [case for case in cases if family(case) in families]
-        if ids:
-            groups[name] = ids
-    print(f"{len(cases)} cases against {url}: "
-          + ", ".join(f"{name} ({len(ids)})" for name, ids in groups.items()), flush=True)
-    found, trouble = run_side_by_side(suite, url, groups, clock, alive)
-    results = [found.get(case, not_run(case)) for case in sorted(cases, key=order)]
-    print_table(results)
-    failed = [result for result in results if not result.passed]
-    if failed and trouble is None:
-        failed, trouble = rerun(suite, url, failed, clock, alive)
-    if failed:
-        print(f"{len(failed)} cases failed: " + " ".join(result.case for result in failed))
-    return len(results) - len(failed), len(failed), trouble
+    jobs = [Job(role, part, ids) for part, ids in parts(cases).items() for role in roles]
+    print(f"{len(cases)} cases as {' and '.join(role.name for role in roles)}, "
+          f"{at_once} processes at a time", flush=True)
+    running = Running(suite, clock, at_once)
+    trouble = running.all(jobs)
+    outcome = {}
+    for role in roles:
+        found = running.results[role]
+        results = [found.get(case, not_run(case)) for case in sorted(cases, key=order)]
+        print_table(role, results)
+        failed = [result for result in results if not result.passed]
+        problems = [trouble] if trouble else []
+        if failed and trouble is None:
+            failed, again = rerun(suite, clock, role, failed)
+            problems += [again] if again else []
+        if failed:
+            print(f"{len(failed)} cases failed as {role.name}: "
+                  + " ".join(result.case for result in failed))
+        outcome[role] = (len(results) - len(failed), len(failed), problems)
+    return outcome
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument("--binary", type=pathlib.Path,
-                        help="the provod to start (default: that of cargo build --release)")
-    target.add_argument("--url", help="a ws:// address of an echo server that runs already")
+    parser.add_argument("--role", choices=["server", "client", "both"],
+                        help="what of ours is tested (default: both)")
+    parser.add_argument("--binary", type=pathlib.Path,
+                        help="the provod to start as the server, or the autobahn_client as the "
+                             "client (default: those of cargo build --release)")
+    parser.add_argument("--url", help="a ws:// address of an echo server that runs already")
     parser.add_argument("--cases", metavar="1.*,2.*",
                         help="only these cases; without it, fewer than all of them is a failure")
     parser.add_argument("--takeover", action="store_true",
-                        help="start it so that it keeps the compression context where it may")
+                        help="keep the compression context where that may be")
+    parser.add_argument("--processes", type=int, metavar="N", default=(os.cpu_count() or 1) + 1,
+                        help="testsuites that run side by side (default: %(default)s)")
     parser.add_argument("--limit", type=float, default=45, metavar="MINUTES",
                         help="give up after this long (default: %(default)s)")
     chosen = parser.parse_args()
+    if chosen.url and (chosen.binary or chosen.role not in (None, "server")):
+        parser.error("--url is about a server that runs already: no --binary, no other --role")
+    if chosen.url:
+        chosen.role = "server"
+    chosen.role = chosen.role or "both"
+    if chosen.binary and chosen.role == "both":
+        parser.error("--binary needs --role server or --role client")
+    if chosen.processes < 1:
+        parser.error("--processes takes a number above 0")
     for pattern in (chosen.cases or "").split(",") if chosen.cases is not None else []:
         if not re.fullmatch(r"\d+(\.\d+)*(\.\*)?", pattern):
             parser.error(f"--cases takes ids and patterns such as 7.1.6,9.*; not {pattern!r}")
@@ -181,30 +198,30 @@ def run(chosen):
     cases = suite.cases(chosen.cases.split(",") if chosen.cases else ["*"])
     if not cases:
         raise SuiteError(f"the suite has no case that --cases {chosen.cases} names")
-    problems = []
-    if chosen.url:
-        passed, failed, trouble = test_server(suite, chosen.url, cases, clock, lambda: True)
-    else:
-        compress = "--compress=takeover" if chosen.takeover else "--compress"
-        command = [chosen.binary or default_binary(), *LISTEN, compress]
-        print("$ " + " ".join(map(str, command)), flush=True)
-        server = Program(command, LISTENING, REPORTS / "server.log")
-        try:
-            passed, failed, trouble = test_server(suite, server.url, cases, clock, server.running)
-        finally:
-            status = server.stop()
-        if status != 0:
-            problems.append(f"the server ended with status {status}, not 0 after SIGTERM: see "
-                            + str(server.log.relative_to(ROOT)))
-    if trouble:
-        problems.append(trouble)
-    if not chosen.cases and len(cases) != ALL_CASES:
-        problems.append(f"the suite listed {len(cases)} cases; {ALL_CASES} are expected")
-    for problem in problems:
-        print(f"failure: {problem}")
-    print(f"reports: {REPORTS.relative_to(ROOT)}/*/cases/index.html; {clock.seconds():.0f} s")
-    print(f"autobahn: {passed} passed, {failed + len(problems)} failed", flush=True)
-    return 1 if failed or problems else 0
+    roles = []
+    ended = {}
+    try:
+        if chosen.role in ("server", "both"):
+            roles.append(ServerRole(chosen.binary, chosen.url, chosen.takeover))
+        if chosen.role in ("client", "both"):
+            roles.append(ClientRole(chosen.binary, chosen.takeover))
+        outcome = test(suite, clock, roles, cases, chosen.processes)
+    finally:
+        for role in roles:
+            ended[role] = role.end()
+    green = True
+    for role, (passed, failed, problems) in outcome.items():
+        if ended[role]:
+            problems.append(ended[role])
+        if not chosen.cases and len(cases) != ALL_CASES:
+            problems.append(f"the suite listed {len(cases)} cases; {ALL_CASES} are expected")
+        for problem in problems:
+            print(f"failure of the {role.name}: {problem}")
+        print(f"reports: {role.reports.relative_to(ROOT)}/*/cases/index.html")
+        print(f"autobahn: {passed} passed, {failed + len(problems)} failed", flush=True)
+        green = green and not failed and not problems
+    print(f"{clock.seconds():.0f} s")
+    return 0 if green else 1
 
 
 def main():

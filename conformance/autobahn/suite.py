@@ -1,8 +1,7 @@
 """The Autobahn Testsuite as a child process: its environment, its list of cases, its reports.
 
-Nothing here knows which role is being tested. `run.py` drives `fuzzingclient` against a server of
-ours; the other role needs `fuzzingserver`, which takes the same kind of spec and writes the same
-reports.
+Nothing here knows which role is being tested: `fuzzingclient` and `fuzzingserver` take the same
+kind of spec and write the same reports.
 """
 
 import collections
@@ -12,9 +11,12 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache" / "autobahn"
@@ -141,32 +143,63 @@ class Suite:
         # An outdir of its own: wstest rewrites what it finds there.
         spec_file = directory / "spec.json"
         spec_file.write_text(json.dumps({**spec, "outdir": str(directory / "cases")}, indent=1))
-        return WsTest([self.bin / "wstest", "-m", mode, "-s", spec_file], directory)
+        # Without the web page that the fuzzingserver would show on a port of its own.
+        command = [self.bin / "wstest", "-m", mode, "-s", spec_file, "-u", "0"]
+        return WsTest(command, directory)
 
 
-class WsTest:
-    """A running `wstest`."""
+class Child:
+    """A running program whose output goes to a log."""
 
-    def __init__(self, command, directory):
-        self.directory = directory
-        self.log = directory / "wstest.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                # Unbuffered, so that the log tells how far it has come.
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
+    def __init__(self, command, log):
+        self.log = log
+        with log.open("wb") as out:
+            try:
+                self.process = subprocess.Popen(
+                    # Unbuffered Python, so that the log tells how far it has come.
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                )
+            except OSError as error:
+                raise SuiteError(f"cannot start {command[0]}: {error}") from error
+
+    def status(self):
+        """The exit status; None while it runs."""
+        return self.process.poll()
 
     def running(self):
-        return self.process.poll() is None
-
-    def started_cases(self):
-        """The cases that it has begun, in order."""
-        return re.findall(r"^Running test case ID (\S+)", self.log.read_text("utf-8", "replace"),
-                          re.MULTILINE)
+        return self.status() is None
 
     def stop(self):
         stop(self.process)
+
+    def text(self):
+        return self.log.read_text("utf-8", "replace")
+
+
+class WsTest(Child):
+    """A running `wstest`."""
+
+    def __init__(self, command, directory):
+        super().__init__(command, directory / "wstest.log")
+        self.directory = directory
+
+    def started_cases(self):
+        """The cases that it has begun, in order."""
+        return re.findall(r"^Running test case ID (\S+)", self.text(), re.MULTILINE)
+
+    def wait_for_listener(self, url, seconds=60):
+        """Waits until a `fuzzingserver` takes connections at `url`."""
+        address = urllib.parse.urlsplit(url)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.running():
+            try:
+                socket.create_connection((address.hostname, address.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.stop()
+        raise SuiteError(f"the fuzzingserver does not listen on {url}; it said:\n{self.text()}")
 
     def results(self, agent):
         """Results by case. Empty when it was stopped: the reports are written at its end."""
@@ -222,6 +255,14 @@ class Program:
     def stop(self):
         """Asks it to end as a user would (SIGTERM) and returns the exit status."""
         return stop(self.process)
+
+
+def free_port():
+    """A port of 127.0.0.1 that is free now. A fuzzingserver must be told its port: it checks the
+    one in the Host header against it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def stop(process, seconds=30):

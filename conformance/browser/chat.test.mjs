@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import http from 'node:http';
 import { after, before, beforeEach, afterEach, describe, test } from 'node:test';
-import { Program, REPORTS, Socket, built, launch, open, servePages } from './helpers.mjs';
+import { Program, built } from '../programs.mjs';
+import { REPORTS, Socket, launch, open, servePages } from './helpers.mjs';
 
 const BINARY = built('provod', 'PROVOD_BIN');
 const FOREIGN = 'http://evil.example';

@@ -4,7 +4,8 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { Program, PATIENCE_MS, built, launch, open, servePages } from './helpers.mjs';
+import { PATIENCE_MS, Program, built } from '../programs.mjs';
+import { launch, open, servePages } from './helpers.mjs';
 
 let server;
 let pages;
