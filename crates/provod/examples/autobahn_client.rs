@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use provod::{BoxError, Client, Config, DeflateConfig, Error, Message, WebSocket};
+use provod::{BoxError, Client, Config, Error, Message, WebSocket, config::DeflateConfig};
 
 const AGENT: &str = "provod";
 const USAGE: &str = "usage: autobahn_client URL [--at-once N] [--takeover]";

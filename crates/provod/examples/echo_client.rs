@@ -10,7 +10,7 @@
 
 use std::process::ExitCode;
 
-use provod::{BoxError, Client, Config, DeflateConfig, WebSocket};
+use provod::{BoxError, Client, Config, WebSocket, config::DeflateConfig};
 
 const USAGE: &str = "usage: echo_client URL [--compress | --takeover] [--window 9..15]
                    [--subprotocol NAME]... [--header 'NAME: VALUE']...";
