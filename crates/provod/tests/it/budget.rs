@@ -13,7 +13,9 @@ use provod::server::Running;
 use provod::{Config, Group, Server, WebSocket};
 use tokio::sync::mpsc;
 
-use crate::peer::{Peer, binary, close, header, raw, request, soon, text, until};
+use crate::peer::{
+    Peer, binary, close, header, open_narrow, open_with, raw, request, soon, text, until,
+};
 use crate::servers::{patient, start, start_with};
 
 const MB: usize = 1 << 20;
@@ -129,7 +131,7 @@ async fn what_is_inflated_and_never_finished_gives_way() {
     let mut peers = Vec::new();
     for _ in 0..10 {
         let offer = "Sec-WebSocket-Extensions: permessage-deflate";
-        let (mut peer, _) = Peer::open_with(address, "/", &[offer]).await;
+        let (mut peer, _) = open_with(address, "/", &[offer]).await;
         peer.send(&bomb).await;
         peers.push(peer);
     }
@@ -154,7 +156,7 @@ async fn slow_readers_of_big_echoes_give_way_and_quick_ones_do_not() {
     let mut quick = Peer::open(address).await;
     let mut slow = Vec::new();
     for _ in 0..8 {
-        let (mut peer, _) = Peer::connect_narrow(address).await.upgrade("/", &[]).await;
+        let mut peer = open_narrow(address).await;
         slow.push(tokio::spawn(async move {
             // It never reads, and sends as long as it can.
             let message = binary(&vec![1; MB]);
@@ -224,7 +226,7 @@ async fn what_a_group_keeps_for_a_slow_member_counts() {
     let mut peers = Vec::new();
     let mut sockets = Vec::new();
     for _ in 0..2 {
-        peers.push(Peer::connect_narrow(address).await.upgrade("/", &[]).await);
+        peers.push(open_narrow(address).await);
         sockets.push(soon(opened.recv()).await.unwrap());
     }
     let group = Group::new();
@@ -320,7 +322,7 @@ async fn a_budget_serves_several_servers_and_threads_and_ends_at_0() {
         let address = if n % 2 == 0 { one } else { two };
         tasks.push(tokio::spawn(async move {
             for round in 0..20 {
-                let (mut peer, _) = Peer::connect_narrow(address).await.upgrade("/", &[]).await;
+                let mut peer = open_narrow(address).await;
                 let greedy = n < 4;
                 let len = if greedy { MB } else { 5_000 };
                 if round % 3 == 0 {

@@ -9,7 +9,9 @@ use provod::{BoxError, CloseCode, Closed, Error, Message, Server, WebSocket};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::peer::{Peer, binary, close, header, raw, request, soon, text, until};
+use crate::peer::{
+    Peer, binary, close, header, open_narrow, open_with, raw, request, soon, text, until,
+};
 use crate::servers::{echo, hasty, start, start_with};
 
 /// What handlers report to their test.
@@ -82,7 +84,7 @@ async fn a_peer_that_never_reads_cannot_hold_up_a_close() {
         }
     })
     .await;
-    let (_peer, _) = Peer::connect_narrow(address).await.upgrade("/", &[]).await;
+    let _peer = open_narrow(address).await;
     let closed = next(&mut reported).await;
     assert!(closed.unsent > 0 && closed.sent.is_none(), "{closed:?}");
     assert!(!closed.is_clean());
@@ -101,7 +103,7 @@ async fn a_handlers_end_closes_with_its_code() {
     })
     .await;
     for (path, code) in [("/ok", 1000), ("/err", 1011), ("/panic", 1011), ("/ok", 1000)] {
-        let (mut peer, _) = Peer::open_with(address, path, &[]).await;
+        let (mut peer, _) = open_with(address, path, &[]).await;
         peer.expect_text("last words").await;
         assert_eq!(peer.expect_close(code).await, "", "an error is nobody's business outside");
         peer.send(close(code)).await;
@@ -117,7 +119,7 @@ async fn a_handler_that_panics_before_its_first_await_is_caught() {
         echo(ws)
     })
     .await;
-    let (mut peer, _) = Peer::open_with(address, "/panic", &[]).await;
+    let (mut peer, _) = open_with(address, "/panic", &[]).await;
     peer.expect_close(1011).await;
     peer.send(close(1011)).await;
     peer.expect_end().await;
@@ -315,7 +317,7 @@ async fn a_close_while_the_peer_sends_and_reads_nothing_ends() {
         Ok(())
     })
     .await;
-    let (mut peer, _) = Peer::connect_narrow(address).await.upgrade("/", &[]).await;
+    let mut peer = open_narrow(address).await;
     let flood = binary(&[0; 60_000]);
     // Until the server hangs up: a peer that floods does not keep it.
     soon(async {

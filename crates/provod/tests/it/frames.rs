@@ -6,7 +6,7 @@ use provod::proto::deflate::{Compressor, Inflater, Level, Pool};
 use provod::proto::raw::{RawFrame, RawLength};
 use provod::{Config, Server};
 
-use crate::peer::{Peer, binary, close, header, ping, raw, text};
+use crate::peer::{Peer, binary, close, header, open_narrow, open_with, ping, raw, text};
 use crate::servers::{patient, start};
 
 const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate";
@@ -28,7 +28,7 @@ fn agreeing() -> Server {
 /// the Close comes, then an orderly end.
 async fn fails_with(server: Server, lines: &[&str], bad: &[u8], code: u16, what: &str) {
     let (running, address) = start(server).await;
-    let (mut peer, _) = Peer::open_with(address, "/", lines).await;
+    let (mut peer, _) = open_with(address, "/", lines).await;
     let mut bytes = [text("one"), binary(b"two")].concat();
     bytes.extend_from_slice(bad);
     // More than the socket buffers of both ends hold would be reset, and the Close with it, by a
@@ -278,7 +278,7 @@ async fn pings_are_answered_in_order_with_their_payload() {
 #[tokio::test]
 async fn a_flood_of_pings_never_read_keeps_a_bounded_number_of_pongs() {
     let (running, address) = start(Server::new().config(patient())).await;
-    let (mut peer, _) = Peer::connect_narrow(address).await.upgrade("/", &[]).await;
+    let mut peer = open_narrow(address).await;
     let flood = ping(&"x".repeat(125)).repeat(1000);
     for _ in 0..500 {
         peer.send(&flood).await;
@@ -329,7 +329,7 @@ fn inflate_with(inflater: &mut Inflater, payload: &mut [u8]) -> Vec<u8> {
 async fn rfc7692_7_2_messages_are_compressed_both_ways() {
     for line in [DEFLATE, DEFLATE_ONCE] {
         let (_running, address) = start(deflating()).await;
-        let (mut peer, answer) = Peer::open_with(address, "/", &[line]).await;
+        let (mut peer, answer) = open_with(address, "/", &[line]).await;
         assert!(answer.header("Sec-WebSocket-Extensions").is_some());
         let takeover = line == DEFLATE;
         let mut compressor = Compressor::new(15, takeover, Level::default(), Pool::default());
@@ -364,7 +364,7 @@ async fn rfc7692_7_2_messages_are_compressed_both_ways() {
 async fn rfc7692_7_2_3_4_a_stream_that_ends_in_bfinal_is_a_message_and_so_is_the_next() {
     let (_running, address) = start(deflating()).await;
     for line in [DEFLATE, DEFLATE_ONCE] {
-        let (mut peer, _) = Peer::open_with(address, "/", &[line]).await;
+        let (mut peer, _) = open_with(address, "/", &[line]).await;
         // RFC 7692 section 7.2.3.4: "Hello" in a block with BFINAL, and the byte that makes it end
         // right.
         let hello = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
@@ -386,7 +386,7 @@ async fn rfc7692_7_2_3_4_a_stream_that_ends_in_bfinal_is_a_message_and_so_is_the
 #[tokio::test]
 async fn rfc7692_7_2_3_empty_fragments_and_messages_are_taken() {
     let (_running, address) = start(deflating()).await;
-    let (mut peer, _) = Peer::open_with(address, "/", &[DEFLATE_ONCE]).await;
+    let (mut peer, _) = open_with(address, "/", &[DEFLATE_ONCE]).await;
     let payload = compressed(b"hello hello hello");
     peer.send(raw(2, "").rsv1(true).fin(false).to_bytes()).await;
     peer.send(raw(0, "").fin(false).to_bytes()).await;
@@ -415,7 +415,7 @@ async fn compressed_bombs_are_stopped_while_they_inflate() {
     let two = [raw(2, front).rsv1(true).fin(false).to_bytes(), raw(0, back).to_bytes()].concat();
     fails_with(server(), &[DEFLATE], &two, 1009, "a bomb in two").await;
     let (_running, address) = start(server()).await;
-    let (mut peer, _) = Peer::open_with(address, "/", &[DEFLATE_ONCE]).await;
+    let (mut peer, _) = open_with(address, "/", &[DEFLATE_ONCE]).await;
     peer.send(raw(2, compressed(&vec![0; 1 << 20])).rsv1(true).to_bytes()).await;
     let mut frame = peer.message().await;
     assert!(frame.rsv1 && inflated(&mut frame.payload).len() == 1 << 20, "exactly the limit");
@@ -458,7 +458,7 @@ async fn rfc7692_6_1_each_violation_closes_with_its_code() {
 #[tokio::test]
 async fn history_that_was_not_agreed_is_not_kept() {
     let (_running, address) = start(deflating()).await;
-    let (mut peer, _) = Peer::open_with(address, "/", &[DEFLATE_ONCE]).await;
+    let (mut peer, _) = open_with(address, "/", &[DEFLATE_ONCE]).await;
     let mut with_history = Compressor::new(15, true, Level::default(), Pool::default());
     let text = "the same words that come back ".repeat(3);
     let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -477,7 +477,7 @@ async fn history_that_was_not_agreed_is_not_kept() {
 async fn data_that_does_not_shrink_comes_back_whole() {
     let (_running, address) = start(deflating()).await;
     for line in [DEFLATE, DEFLATE_ONCE] {
-        let (mut peer, _) = Peer::open_with(address, "/", &[line]).await;
+        let (mut peer, _) = open_with(address, "/", &[line]).await;
         let mut inflater = Inflater::new(line == DEFLATE, Pool::default());
         let mut seed = 1u32;
         let noise: Vec<u8> = std::iter::repeat_with(|| {

@@ -13,7 +13,7 @@ use provod::server::Running;
 use provod::{CloseCode, Config, Group, Message, Prepared, Server, WebSocket};
 use tokio::sync::mpsc;
 
-use crate::peer::{Frame, Peer, close, soon, text, until};
+use crate::peer::{Frame, Peer, close, open_narrow, open_with, soon, text, until};
 use crate::servers::{patient, start_with};
 
 /// More than the system's buffers between two sockets hold.
@@ -42,7 +42,7 @@ impl Hall {
     }
 
     async fn enter_with(&mut self, lines: &[&str]) -> (Peer, WebSocket) {
-        let (peer, _) = Peer::open_with(self.address, "/", lines).await;
+        let (peer, _) = open_with(self.address, "/", lines).await;
         (peer, soon(self.opened.recv()).await.expect("the handler runs"))
     }
 
@@ -52,7 +52,7 @@ impl Hall {
 
     /// A peer that does not read until it is asked to, with a small receive buffer.
     async fn enter_slow(&mut self) -> (Peer, WebSocket) {
-        let (peer, _) = Peer::connect_narrow(self.address).await.upgrade("/", &[]).await;
+        let peer = open_narrow(self.address).await;
         (peer, soon(self.opened.recv()).await.expect("the handler runs"))
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use provod::Server;
 use provod::config::{DeflateConfig, HeadLimits};
 use provod::server::{Accept, OriginPolicy, Response};
+use provod_testkit::peer::Wire;
 
-use crate::peer::{Peer, close, ping, request, soon, text, until};
+use crate::peer::{Peer, close, open_with, ping, request, soon, text, until};
 use crate::servers::{address, echo, hasty, start, start_with};
 
 /// The answer to `bytes`, which must be a refusal: it says why in one line, and the connection
 /// ends.
-async fn refused(server: Server, bytes: impl AsRef<[u8]>) -> crate::peer::Answer {
+async fn refused(server: Server, bytes: impl Wire) -> crate::peer::Answer {
     let (_running, address) = start(server).await;
     let mut peer = Peer::connect(address).await;
     peer.send(bytes).await;
@@ -34,7 +35,7 @@ fn without(line: &str) -> String {
 #[tokio::test]
 async fn rfc6455_4_2_2_the_answer_opens_the_connection() {
     let (_running, address) = start(Server::new()).await;
-    let (peer, answer) = Peer::open_with(address, "/chat?x=1", &[]).await;
+    let (peer, answer) = open_with(address, "/chat?x=1", &[]).await;
     assert_eq!(answer.header("Upgrade"), Some("websocket"));
     assert_eq!(answer.header("Connection"), Some("Upgrade"));
     // RFC 6455 section 1.3 works this pair out.
@@ -262,7 +263,7 @@ async fn head_limits_can_be_set() {
     let long = format!("A: {}", "b".repeat(400));
     assert_eq!(refused(server(), request("/", &[&long])).await.status, 431);
     let (_running, address) = start(server()).await;
-    Peer::open_with(address, "/", &["A: b"]).await.0.bye().await;
+    open_with(address, "/", &["A: b"]).await.0.bye().await;
 }
 
 #[tokio::test]
@@ -369,11 +370,11 @@ async fn rfc6455_4_2_2_the_clients_first_known_subprotocol_is_chosen() {
         [("v1, v2", Some("v1")), ("other, v2", Some("v2")), ("V1", None), ("other", None)]
     {
         let line = format!("Sec-WebSocket-Protocol: {offer}");
-        let (peer, answer) = Peer::open_with(address, "/", &[&line]).await;
+        let (peer, answer) = open_with(address, "/", &[&line]).await;
         assert_eq!(answer.header("Sec-WebSocket-Protocol"), chosen, "{offer}");
         peer.bye().await;
     }
-    let (peer, answer) = Peer::open_with(address, "/", &[]).await;
+    let (peer, answer) = open_with(address, "/", &[]).await;
     assert_eq!(answer.header("Sec-WebSocket-Protocol"), None);
     peer.bye().await;
 }
@@ -444,7 +445,7 @@ async fn rfc7692_7_1_offers_are_answered_or_declined() {
     }
     let (_running, address) = start(Server::new()).await;
     let line = "Sec-WebSocket-Extensions: permessage-deflate";
-    let (peer, answer) = Peer::open_with(address, "/", &[line]).await;
+    let (peer, answer) = open_with(address, "/", &[line]).await;
     assert_eq!(answer.header("Sec-WebSocket-Extensions"), None, "off until asked");
     peer.bye().await;
 }
@@ -476,7 +477,7 @@ async fn the_application_decides_with_the_whole_head_and_hands_over_state() {
         .unwrap();
     let address = address(&running);
     let lines = ["Authorization: Anna", "Sec-WebSocket-Protocol: a, b"];
-    let (mut peer, answer) = Peer::open_with(address, "/p%20q?x=%3F", &lines).await;
+    let (mut peer, answer) = open_with(address, "/p%20q?x=%3F", &lines).await;
     assert_eq!(answer.header("Set-Cookie"), Some("seen=1"));
     assert_eq!(answer.header("Sec-WebSocket-Protocol"), Some("b"));
     peer.expect_text("Anna /p%20q Some(\"x=%3F\") b").await;
@@ -576,7 +577,7 @@ async fn a_handler_that_never_yields_an_answer_does_not_hold_up_the_others() {
         echo(ws).await
     })
     .await;
-    let (mut stuck, _) = Peer::open_with(address, "/stuck", &[]).await;
+    let (mut stuck, _) = open_with(address, "/stuck", &[]).await;
     stuck.send(text("x")).await;
     let mut good = Peer::open(address).await;
     good.send(text("y")).await;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use provod::server::Stats;
 use provod::{Config, Server};
 
-use crate::peer::{Peer, close, ping, raw, text, until};
+use crate::peer::{Peer, close, open_with, ping, raw, text, until};
 use crate::servers::{hasty, start, start_with};
 
 #[tokio::test]
@@ -43,13 +43,13 @@ async fn the_counters_tell_what_happened() {
     assert_eq!((stats.bytes_in, stats.bytes_out), (8 + 11 + 8, 4 + 7 + 4));
     assert_eq!((stats.close_codes[&1000], stats.close_codes[&4321]), (1, 1));
 
-    let (mut peer, _) = Peer::open_with(address, "/panic", &[]).await;
+    let (mut peer, _) = open_with(address, "/panic", &[]).await;
     peer.expect_close(1011).await;
     peer.send(close(1011)).await;
     peer.expect_end().await;
     drop(peer);
     // Received, and never taken.
-    let (mut peer, _) = Peer::open_with(address, "/deaf", &[]).await;
+    let (mut peer, _) = open_with(address, "/deaf", &[]).await;
     peer.expect_close(1000).await;
     peer.finish().await;
     peer.expect_end().await;

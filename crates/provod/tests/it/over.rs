@@ -133,7 +133,7 @@ async fn a_client_that_says_too_little_ends_at_the_deadline() {
 async fn a_raw_peer_with_frames_behind_its_request() {
     let (near, far) = tokio::io::duplex(4096);
     let server = Server::new();
-    let mut peer = Peer::new(near);
+    let mut peer = Peer::client(near);
     peer.send([crate::peer::request("/", &[]).into_bytes(), text("early")].concat()).await;
     let mut ws = soon(server.accept_over(far)).await.expect("it is accepted");
     assert_eq!(soon(ws.recv()).await.expect("it comes"), Some("early".into()));

@@ -11,7 +11,7 @@ use provod::server::Running;
 use provod::{Config, Message, Prepared, Server, WebSocket};
 use tokio::sync::mpsc;
 
-use crate::peer::{Peer, binary, close, soon, text, until};
+use crate::peer::{Peer, binary, close, open_narrow, soon, text, until};
 use crate::servers::{hasty, patient, start, start_with};
 
 /// More than the system's buffers between two sockets hold.
@@ -25,7 +25,7 @@ pub(crate) async fn connected(config: Config) -> (Running, Peer, WebSocket) {
         std::future::ready(Ok(()))
     })
     .await;
-    let (peer, _) = Peer::connect_narrow(address).await.upgrade("/", &[]).await;
+    let peer = open_narrow(address).await;
     let ws = soon(opened.recv()).await.expect("the handler runs");
     (running, peer, ws)
 }
@@ -203,7 +203,7 @@ async fn a_peer_that_never_reads_is_given_up_by_the_keepalive() {
 #[tokio::test]
 async fn a_peer_that_sends_and_never_reads_is_felt_and_not_hoarded() {
     let (running, address) = start(Server::new()).await;
-    let (mut peer, _) = Peer::connect_narrow(address).await.upgrade("/", &[]).await;
+    let mut peer = open_narrow(address).await;
     let message = binary(&vec![0; 1 << 20]);
     let mut sent = 0u64;
     // The echo waits, then the handler, then the reading: the peer's own send must stall.

@@ -29,7 +29,8 @@ impl Socket {
 
     async fn works(&self) {
         let stream = soon(UnixStream::connect(&self.0)).await.expect("somebody listens");
-        let (mut peer, _) = Peer::new(stream).upgrade("/", &[]).await;
+        let mut peer = Peer::client(stream);
+        peer.upgrade("/", &[]).await;
         peer.send(text("x")).await;
         peer.expect_text("x").await;
         peer.bye().await;
@@ -79,7 +80,8 @@ async fn a_server_that_ends_does_not_remove_its_successors_socket() {
     let socket = Socket::new("successor");
     let old = socket.start().await.unwrap();
     let stream = soon(UnixStream::connect(&socket.0)).await.unwrap();
-    let (mut peer, _) = Peer::new(stream).upgrade("/", &[]).await;
+    let mut peer = Peer::client(stream);
+    peer.upgrade("/", &[]).await;
     let ended = tokio::spawn(async move { old.drain(Drain::default()).await });
     peer.expect_close(1001).await;
     // The old server still waits for this peer while the new one takes over the path.
