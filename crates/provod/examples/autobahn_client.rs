@@ -38,7 +38,10 @@ async fn main() -> Result<(), BoxError> {
     ask(options.client("/updateReports?agent=")).await?;
     match failed {
         Some(e) => Err(e.into()),
-        None => Ok(println!("{count} cases done")),
+        None => {
+            println!("{count} cases done");
+            Ok(())
+        }
     }
 }
 
