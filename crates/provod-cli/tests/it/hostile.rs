@@ -4,7 +4,7 @@ use std::process::Command;
 
 use provod_proto::deflate::{Level, Pool, compress_once};
 
-use crate::peer::{Peer, close, header, ping, raw, request, text};
+use crate::peer::{Peer, close, header, open_narrow, open_with, ping, raw, request, text};
 use crate::process::{BINARY, Provod};
 
 /// What one hostile peer may cost at most, and more than an allocator's slack.
@@ -56,7 +56,7 @@ async fn server_has_read(server: &Provod, bytes: u64) {
 #[tokio::test]
 async fn pings_never_read_keep_no_more_than_some_pongs() {
     bounded(&[], async |server| {
-        let (mut peer, _) = Peer::connect_narrow(server.address).await.upgrade("/", &[]).await;
+        let mut peer = open_narrow(server.address).await;
         let flood = ping(&"x".repeat(125)).repeat(1000);
         for _ in 0..500 {
             peer.send(&flood).await;
@@ -68,7 +68,7 @@ async fn pings_never_read_keep_no_more_than_some_pongs() {
 #[tokio::test]
 async fn messages_never_taken_back_stop_at_the_peers_own_window() {
     bounded(&[], async |server| {
-        let (mut peer, _) = Peer::connect_narrow(server.address).await.upgrade("/", &[]).await;
+        let mut peer = open_narrow(server.address).await;
         let message = raw(2, vec![0; 60_000]).to_bytes();
         let patience = std::time::Duration::from_millis(300);
         let mut sent = 0;
@@ -101,7 +101,7 @@ async fn compressed_bombs_inflate_to_the_limit_at_most() {
     bounded(&["--compress", "--max-message=1M"], async |server| {
         for _ in 0..5 {
             let line = "Sec-WebSocket-Extensions: permessage-deflate";
-            let (mut peer, _) = Peer::open_with(server.address, "/", &[line]).await;
+            let (mut peer, _) = open_with(server.address, "/", &[line]).await;
             peer.send(raw(2, bomb.clone()).rsv1(true).to_bytes()).await;
             peer.expect_close(1009).await;
             peer.expect_end().await;

@@ -1,6 +1,6 @@
 //! Each option has its effect.
 
-use crate::peer::{Peer, binary, header, request, text, until};
+use crate::peer::{Peer, binary, header, open_with, request, text, until};
 use crate::process::Provod;
 
 async fn status(server: &Provod, lines: &[&str]) -> u16 {
@@ -95,7 +95,7 @@ async fn compress_and_its_threshold_say_what_is_compressed() {
         ("listen", &["--compress", "--compress-threshold", "0"], once, Some(20)),
     ] {
         let server = Provod::start(command, options);
-        let (mut peer, answer) = Peer::open_with(server.address, "/", &[OFFER]).await;
+        let (mut peer, answer) = open_with(server.address, "/", &[OFFER]).await;
         let what = format!("{command} {options:?}");
         assert_eq!(answer.header("Sec-WebSocket-Extensions"), agreed, "{what}");
         for len in [20, 99, 100, 1023, 1024, 5000] {

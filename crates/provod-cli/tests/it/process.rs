@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::peer::{Answer, Peer, soon, until};
+use crate::peer::{Answer, Peer, open_with, soon, until};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_provod");
 
@@ -110,7 +110,7 @@ impl Provod {
 
     /// A member of a room.
     pub(crate) async fn join(&self, target: &str) -> Peer {
-        Peer::open_with(self.address, target, &[]).await.0
+        open_with(self.address, target, &[]).await.0
     }
 
     /// An answer of plain HTTP.

@@ -117,8 +117,8 @@ async fn names_are_bounded_and_the_servers_own_paths_are_no_rooms() {
 #[tokio::test]
 async fn a_slow_member_is_closed_with_1013_and_the_others_hear_all() {
     let server = Provod::serve(&["--close-timeout=60s"]);
-    let slow = Peer::connect_narrow(server.address).await;
-    let (mut slow, _) = slow.upgrade("/busy", &[]).await;
+    let mut slow = Peer::connect_narrow(server.address).await;
+    slow.upgrade("/busy", &[]).await;
     let (mut fast, mut speaker) = (server.join("/busy").await, server.join("/busy?echo=0").await);
     server.until_counter("open", |n| n == 3).await;
     // More than the sockets' buffers and the hard limit of the queue together.

@@ -105,7 +105,8 @@ async fn a_unix_socket_is_removed_at_the_end() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
     assert_eq!(line, format!("provod serve: listening on unix:{}\n", path.display()));
     let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
-    let (mut peer, _) = Peer::new(stream).upgrade("/chat", &[]).await;
+    let mut peer = Peer::client(stream);
+    peer.upgrade("/chat", &[]).await;
     peer.send(text("x")).await;
     peer.expect_text("x").await;
     peer.bye().await;

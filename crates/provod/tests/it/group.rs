@@ -11,9 +11,10 @@ use provod::proto::raw::RawFrame;
 use provod::proto::{self, DeflateSetup, Event, MaskSource, Payload, Role, Timestamp};
 use provod::server::Running;
 use provod::{CloseCode, Config, Group, Message, Prepared, Server, WebSocket};
+use provod_testkit::peer::Frame;
 use tokio::sync::mpsc;
 
-use crate::peer::{Frame, Peer, close, open_narrow, open_with, soon, text, until};
+use crate::peer::{Peer, close, open_narrow, open_with, soon, text, until};
 use crate::servers::{patient, start_with};
 
 /// More than the system's buffers between two sockets hold.

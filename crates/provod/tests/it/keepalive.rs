@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use provod::config::Keepalive;
 use provod::{Config, Server};
+use provod_testkit::peer::Frame;
 
-use crate::peer::{Frame, Peer, binary, ping, raw, soon, text};
+use crate::peer::{Peer, binary, ping, raw, soon, text};
 use crate::sending::connected;
 use crate::servers::start;
 

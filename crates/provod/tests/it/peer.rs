@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use provod_proto::raw::RawFrame;
 use provod_testkit::peer::MASK;
-pub(crate) use provod_testkit::peer::{Answer, Frame, Peer, request, soon};
+pub(crate) use provod_testkit::peer::{Answer, Peer, request, soon};
 
 /// Lets other tasks run until `done`.
 #[track_caller]
