@@ -549,3 +549,24 @@ fn handles_go_anywhere() {
     assert_eq!(format!("{:?}", Group::new()), "Group { len: 0, .. }");
     let _: Prepared = Message::text("x").into();
 }
+
+#[tokio::test]
+async fn what_is_published_during_a_streamed_message_follows_it() {
+    use tokio::io::AsyncWriteExt as _;
+    let policies =
+        [SlowPolicy::Close, SlowPolicy::DropNewest, SlowPolicy::DropOldest, SlowPolicy::Latest];
+    for policy in policies {
+        let mut hall = Hall::open(Config::default()).await;
+        let group = Group::new();
+        let (mut peer, ws) = hall.enter().await;
+        let _member = group.join(&ws.sender(), policy);
+        let mut writer = ws.send_writer(provod::message::MessageKind::Text).await.unwrap();
+        soon(writer.write_all(b"a part, ")).await.unwrap();
+        soon(writer.flush()).await.unwrap();
+        assert_eq!(group.publish("published"), all(1), "{policy:?}");
+        soon(writer.write_all(b"the rest")).await.unwrap();
+        soon(writer.finish()).await.unwrap();
+        assert_eq!(soon(peer.message()).await.payload, b"a part, the rest", "{policy:?}");
+        peer.expect_text("published").await;
+    }
+}
