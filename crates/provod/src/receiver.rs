@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use provod_proto::{Closed, Message};
 
@@ -19,11 +20,14 @@ pub struct Receiver {
     pub(crate) shared: Arc<Shared>,
     /// The stream has given out its error.
     pub(crate) failed: bool,
+    /// A reader has not come to the end of its message. It clears this when it is dropped, but
+    /// nobody must drop it.
+    reading: bool,
 }
 
 impl Receiver {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, failed: false }
+        Self { shared, failed: false, reading: false }
     }
 
     /// As [`WebSocket::recv`](crate::WebSocket::recv).
@@ -32,7 +36,7 @@ impl Receiver {
     ///
     /// As [`WebSocket::recv`](crate::WebSocket::recv).
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.shared.poll_recv(cx.waker())).await
+        poll_fn(|cx| self.poll_recv(cx)).await
     }
 
     /// As [`WebSocket::recv_reader`](crate::WebSocket::recv_reader).
@@ -41,8 +45,21 @@ impl Receiver {
     ///
     /// As [`WebSocket::recv`](crate::WebSocket::recv).
     pub async fn recv_reader(&mut self) -> Result<Option<MessageReader<'_>>, Error> {
+        self.skip_leaked();
         let first = poll_fn(|cx| self.shared.poll_first_piece(cx.waker())).await?;
-        Ok(first.map(|piece| MessageReader::new(&self.shared, piece)))
+        Ok(first.map(|piece| MessageReader::new(&self.shared, &mut self.reading, piece)))
+    }
+
+    pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.skip_leaked();
+        self.shared.poll_recv(cx.waker())
+    }
+
+    /// The rest of a message whose reader was leaked must not be taken for one of its own.
+    fn skip_leaked(&mut self) {
+        if std::mem::take(&mut self.reading) {
+            self.shared.skip_rest();
+        }
     }
 
     /// As [`WebSocket::closed`](crate::WebSocket::closed).

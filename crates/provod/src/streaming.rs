@@ -26,11 +26,14 @@ pub struct MessageReader<'a> {
     kind: MessageKind,
     bytes: Bytes,
     last: bool,
+    /// Is true until `last` is, or this is dropped.
+    reading: &'a mut bool,
 }
 
 impl<'a> MessageReader<'a> {
-    pub(crate) fn new(shared: &'a Shared, first: Piece) -> Self {
-        Self { shared, kind: first.kind, bytes: first.bytes, last: first.last }
+    pub(crate) fn new(shared: &'a Shared, reading: &'a mut bool, first: Piece) -> Self {
+        *reading = !first.last;
+        Self { shared, kind: first.kind, bytes: first.bytes, last: first.last, reading }
     }
 
     /// Text or binary.
@@ -58,6 +61,7 @@ impl<'a> MessageReader<'a> {
             let piece = ready!(self.shared.poll_piece(waker))?;
             self.bytes = piece.bytes;
             self.last = piece.last;
+            *self.reading = !piece.last;
         }
         Poll::Ready(Ok(()))
     }
@@ -79,6 +83,7 @@ impl AsyncRead for MessageReader<'_> {
 impl Drop for MessageReader<'_> {
     fn drop(&mut self) {
         if !self.last {
+            *self.reading = false;
             self.shared.skip_rest();
         }
     }

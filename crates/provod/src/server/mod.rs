@@ -8,9 +8,10 @@ mod over;
 mod request;
 mod run;
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use provod_proto as proto;
@@ -21,7 +22,8 @@ use crate::BoxError;
 use crate::budget::{MemoryBudget, Reservation};
 use crate::config::Config;
 use crate::driver::{HandlerFuture, Shared};
-use crate::error::Error;
+use crate::error::{Error, Kind};
+use crate::runtime;
 use crate::websocket::WebSocket;
 
 pub use provod_proto::handshake::{OriginPolicy, Response};
@@ -83,7 +85,8 @@ pub struct Server<S = ()> {
 
 struct Settings {
     config: Arc<Config>,
-    core_config: Arc<proto::Config>,
+    /// Made from `config` when the first connection needs it: by then a wire trace is on or off.
+    core_config: OnceLock<Arc<proto::Config>>,
     origin: OriginPolicy,
     subprotocols: Vec<String>,
     deflate: Option<DeflateConfig>,
@@ -94,6 +97,24 @@ struct Settings {
 }
 
 impl Settings {
+    fn core_config(&self) -> Arc<proto::Config> {
+        self.core_config.get_or_init(|| Arc::new(self.config.core())).clone()
+    }
+
+    /// What would otherwise show in a failing handshake, or never.
+    fn check(&self) -> Result<(), Error> {
+        let setting = |what: String| Err(Error::new(Kind::Setting(what)));
+        if let Some(name) = self.subprotocols.iter().find(|name| !is_token(name)) {
+            return setting(format!("{name:?} is no subprotocol: it must be a token"));
+        }
+        match &self.health {
+            Some(path) if !path.starts_with('/') => {
+                setting(format!("the health path {path:?} does not begin with a slash"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Memory of a handshake while it is not finished.
     fn handshake_memory(&self) -> usize {
         self.head.max_bytes
@@ -112,6 +133,24 @@ impl Settings {
     }
 }
 
+/// Whether `name` is a token (RFC 9110 section 5.6.2), as a subprotocol must be (RFC 6455 section
+/// 4.1).
+fn is_token(name: &str) -> bool {
+    let mark = |b| b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || mark(b))
+}
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .field("workers", &self.workers)
+            .field("subprotocols", &self.settings.subprotocols)
+            .field("compression", &self.settings.deflate)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self::new()
@@ -126,7 +165,7 @@ impl Server {
             addresses: Vec::new(),
             settings: Settings {
                 config: Arc::default(),
-                core_config: Arc::default(),
+                core_config: OnceLock::new(),
                 origin: OriginPolicy::default(),
                 subprotocols: Vec::new(),
                 deflate: None,
@@ -156,6 +195,7 @@ impl<S: Send + 'static> Server<S> {
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.settings.config = Arc::new(config);
+        self.settings.core_config = OnceLock::new();
         self
     }
 
@@ -333,12 +373,13 @@ impl<S: Send + 'static> Server<S> {
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
-    pub async fn start_with<H, F>(mut self, handler: H) -> Result<Running, Error>
+    pub async fn start_with<H, F>(self, handler: H) -> Result<Running, Error>
     where
         H: Fn(WebSocket, S) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        self.settings.core_config = Arc::new(self.settings.config.core());
+        runtime::check()?;
+        self.settings.check()?;
         // A worker has a few of its own, and one for each address.
         let spare = 64 + self.workers * (4 + self.addresses.len());
         let max = self.max_connections.unwrap_or_else(|| {
