@@ -21,7 +21,7 @@ impl Stream for Receiver {
         if self.failed {
             return Poll::Ready(None);
         }
-        let next = ready!(self.poll_recv(cx)).transpose();
+        let next = ready!(self.shared.poll_recv(cx.waker())).transpose();
         self.failed = matches!(next, Some(Err(_)));
         Poll::Ready(next)
     }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use provod_proto::{Closed, Message};
 
@@ -22,14 +21,11 @@ pub struct Receiver {
     pub(crate) shared: Arc<Shared>,
     /// The stream has given out its error.
     pub(crate) failed: bool,
-    /// A reader has not come to the end of its message. It clears this when it is dropped, but
-    /// nobody must drop it.
-    reading: bool,
 }
 
 impl Receiver {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, failed: false, reading: false }
+        Self { shared, failed: false }
     }
 
     /// As [`WebSocket::recv`](crate::WebSocket::recv).
@@ -38,7 +34,7 @@ impl Receiver {
     ///
     /// As [`WebSocket::recv`](crate::WebSocket::recv).
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+        poll_fn(|cx| self.shared.poll_recv(cx.waker())).await
     }
 
     /// As [`WebSocket::recv_reader`](crate::WebSocket::recv_reader).
@@ -47,21 +43,8 @@ impl Receiver {
     ///
     /// As [`WebSocket::recv`](crate::WebSocket::recv).
     pub async fn recv_reader(&mut self) -> Result<Option<MessageReader<'_>>, Error> {
-        self.skip_leaked();
         let first = poll_fn(|cx| self.shared.poll_first_piece(cx.waker())).await?;
-        Ok(first.map(|piece| MessageReader::new(&self.shared, &mut self.reading, piece)))
-    }
-
-    pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.skip_leaked();
-        self.shared.poll_recv(cx.waker())
-    }
-
-    /// The rest of a message whose reader was leaked must not be taken for one of its own.
-    fn skip_leaked(&mut self) {
-        if std::mem::take(&mut self.reading) {
-            self.shared.skip_rest();
-        }
+        Ok(first.map(|piece| MessageReader::new(&self.shared, piece)))
     }
 
     /// As [`WebSocket::closed`](crate::WebSocket::closed).

@@ -16,7 +16,7 @@ use crate::streaming::MessageWriter;
 
 /// A handle for sending on a connection. Clone it freely, give it to any task.
 ///
-/// It is a `Sink` of messages too; see [`WebSocket`](crate::WebSocket) for what
+/// It is a [`Sink`](futures_sink::Sink) of messages too; see [`WebSocket`](crate::WebSocket) for what
 /// that adds. It does not keep the connection open: when the [`WebSocket`](crate::WebSocket), or
 /// after [`split`](crate::WebSocket::split) the [`Receiver`](crate::Receiver), is dropped, nothing
 /// more can be sent.
@@ -78,9 +78,9 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`TrySendError::Full`] while [`hard_limit`](crate::Config::hard_limit) bytes are queued, or
-    /// a [`MessageWriter`] is not finished; [`TrySendError::Closed`] when the connection is closing
-    /// or closed; both give the message back.
+    /// [`TrySendError::Full`] while [`hard_limit`](crate::Config::hard_limit) bytes are queued or
+    /// a message is sent [in pieces](Self::send_writer), [`TrySendError::Closed`] when the
+    /// connection is closing or closed; both give the message back.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError<Message>> {
         self.shared.try_send(message.into())
     }

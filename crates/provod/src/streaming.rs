@@ -29,14 +29,11 @@ pub struct MessageReader<'a> {
     kind: MessageKind,
     bytes: Bytes,
     last: bool,
-    /// Is true until `last` is, or this is dropped.
-    reading: &'a mut bool,
 }
 
 impl<'a> MessageReader<'a> {
-    pub(crate) fn new(shared: &'a Shared, reading: &'a mut bool, first: Piece) -> Self {
-        *reading = !first.last;
-        Self { shared, kind: first.kind, bytes: first.bytes, last: first.last, reading }
+    pub(crate) fn new(shared: &'a Shared, first: Piece) -> Self {
+        Self { shared, kind: first.kind, bytes: first.bytes, last: first.last }
     }
 
     /// Text or binary.
@@ -64,7 +61,6 @@ impl<'a> MessageReader<'a> {
             let piece = ready!(self.shared.poll_piece(waker))?;
             self.bytes = piece.bytes;
             self.last = piece.last;
-            *self.reading = !piece.last;
         }
         Poll::Ready(Ok(()))
     }
@@ -86,7 +82,6 @@ impl AsyncRead for MessageReader<'_> {
 impl Drop for MessageReader<'_> {
     fn drop(&mut self) {
         if !self.last {
-            *self.reading = false;
             self.shared.skip_rest();
         }
     }
@@ -149,7 +144,7 @@ impl MessageWriter {
     }
 
     /// Says whether the message is compressed, where compression was agreed; by default it is. To
-    /// be called before the first write: once a part has left, it changes nothing.
+    /// be called before the first write: once a part of the message has left it changes nothing.
     pub fn compress(mut self, compress: Compress) -> Self {
         self.compress = compress;
         self

@@ -161,9 +161,7 @@ impl WebSocket {
 
     /// Begins a message that is sent as it is written, however long it becomes: it leaves in
     /// fragments, and is finished with [`MessageWriter::finish`] or by shutting the writer down.
-    /// Until then other messages wait, also those of the task that holds the writer: to send one
-    /// before the end is to wait for oneself. Pings, Pongs and [`close`](Self::close) do not wait.
-    /// A writer that is leaked (`mem::forget`) is never finished, so nothing but a close passes it.
+    /// Until then other messages wait; Pings and Pongs do not.
     ///
     /// ```no_run
     /// # async fn example(ws: provod::WebSocket) -> Result<(), Box<dyn std::error::Error>> {
@@ -174,6 +172,9 @@ impl WebSocket {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// Who holds a writer and sends another message before the end waits for himself; a writer that
+    /// is leaked (`mem::forget`) is never finished, and nothing but a close passes it.
     ///
     /// Cancel safe: dropped before it returns, it has done nothing.
     ///
