@@ -28,7 +28,7 @@ impl Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest message, in bytes after inflating. Default: 16 MiB.
+    /// The longest message, in bytes after inflating; 0 leaves only empty ones. Default: 16 MiB.
     pub max_message: u64,
     /// The most frames in one message, empty ones included. Default: 131,072.
     pub max_fragments: u32,
@@ -44,7 +44,7 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Keepalive {
-    /// A Ping is sent this often. Default: 25 s.
+    /// A Ping is sent this often, at most every millisecond. Default: 25 s.
     pub interval: Duration,
     /// A peer that shows no sign of life for this long after a Ping is lost. Default: 20 s.
     pub timeout: Duration,

@@ -10,9 +10,10 @@ use crate::driver::Shared;
 /// Connections that hold less are never chosen to give way: their own structures cost more.
 const LEAST: usize = 1 << 10;
 
-/// How much memory the connections of a process may hold together; off unless it is given to a
-/// server with [`Server::memory_budget`](crate::Server::memory_budget). Cloning gives a handle to
-/// the same budget, which several servers may share.
+/// How much memory the connections of a process may hold together; off unless it is given to
+/// servers with [`Server::memory_budget`](crate::Server::memory_budget) or clients with
+/// [`Client::memory_budget`](crate::Client::memory_budget). Cloning gives a handle to the same
+/// budget, which all of them may share.
 ///
 /// Counted is what peers and the application can make a connection hold: messages that are not
 /// whole yet, compressed ones as far as they are inflated; received messages that wait; input that
@@ -25,7 +26,8 @@ const LEAST: usize = 1 << 10;
 /// the most, to an eighth, even when it is idle and another one asked for the memory. It frees all
 /// at once, its peer is told with 1013, Try Again Later, if it takes a Close soon, and `recv`
 /// returns an error of which [`is_limit`](crate::Error::is_limit) is true. Those that hold
-/// little live on. Where nobody is left to give way, new connections are answered 503.
+/// little, below 1 KiB, live on. Where nobody is left to give way, a server answers new connections
+/// with 503; clients connect, and live while they hold little.
 ///
 /// Memory is looked at after each step, so the limit is passed for a moment by at most one step of
 /// each thread: 64 KiB read, some 256 KiB inflated, one message given to `send`, or a message's

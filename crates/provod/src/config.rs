@@ -24,19 +24,21 @@ pub use crate::budget::MemoryBudget;
 pub struct Config {
     /// How long and in how many pieces a message may be. Default: 16 MiB, 131,072 frames.
     pub limits: Limits,
-    /// Pings every 25 s and gives a silent peer up 20 s after one; `None` switches both off.
+    /// Pings every 25 s and gives a silent peer up 20 s after one; `None` switches both off, and
+    /// a peer that has vanished is then noticed only when something is sent, or never.
     pub keepalive: Option<Keepalive>,
-    /// The closing handshake ends within this time. Default: 5 s.
+    /// The closing handshake ends within this time; zero does not wait for the peer. Default: 5 s.
     pub close_timeout: Duration,
     /// After this end's own Close, that time starts anew with each frame that still comes, so that
     /// the peer can say all it has left. Default: off, the time is absolute.
     pub close_extends: bool,
     /// Which messages are compressed and how hard, where compression was negotiated.
     pub compression: Compression,
-    /// [`send`](crate::WebSocket::send) waits while this many bytes are queued. Default: 64 KiB.
+    /// [`send`](crate::WebSocket::send) waits while this many bytes are queued; with 0, until
+    /// all before it has left. Default: 64 KiB.
     pub high_water: usize,
-    /// [`try_send`](crate::Sender::try_send) refuses while this many bytes are queued. Default: 1
-    /// MiB.
+    /// [`try_send`](crate::Sender::try_send) refuses while this many bytes are queued, and so does
+    /// a [`Group`](crate::Group) by its member's policy; 0 refuses everything. Default: 1 MiB.
     pub hard_limit: usize,
     /// Received messages wait for the application up to about this many bytes; then the connection
     /// is not read, and the peer feels it. Default: 64 KiB.

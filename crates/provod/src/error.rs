@@ -126,10 +126,15 @@ impl Error {
         matches!(*self.0, Kind::Peer(proto::Error::Limit(_)))
     }
 
-    /// The URL or a setting is not valid: nothing was tried.
+    /// The URL, the address to listen on, a setting or an argument is not valid: nothing was tried,
+    /// and nothing has changed.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(*self.0, Kind::Url(_) | Kind::Setting(_) | Kind::Usage(_))
+        match &*self.0 {
+            Kind::Url(_) | Kind::Setting(_) | Kind::Usage(_) => true,
+            Kind::Listen { source, .. } => source.kind() == io::ErrorKind::InvalidInput,
+            _ => false,
+        }
     }
 
     /// The server's name cannot be resolved.
@@ -353,7 +358,7 @@ impl From<proto::Error> for Error {
 }
 
 /// A message that [`try_send`](crate::Sender::try_send) did not take.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
     /// The send queue is at its hard limit: the peer reads too slowly.
@@ -364,6 +369,7 @@ pub enum TrySendError<T> {
 
 impl<T> TrySendError<T> {
     /// The message.
+    #[must_use]
     pub fn into_message(self) -> T {
         match self {
             Self::Full(message) | Self::Closed(message) => message,

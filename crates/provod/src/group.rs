@@ -145,7 +145,9 @@ impl Group {
         Member { group: self.clone(), shared, id }
     }
 
-    /// Queues a message for every member, without waiting.
+    /// Queues a message for every member, without waiting. It may be called from anywhere, a `Drop`
+    /// too, but for the `Drop` of bytes that have an owner of their own (`Bytes::from_owner`):
+    /// these go while a connection is locked.
     ///
     /// A [`Prepared`] may be published to several groups and is still encoded once. Anything else
     /// that makes a [`Message`](crate::Message) is compressed at the default level, where a member
@@ -162,6 +164,8 @@ impl Group {
     ///
     /// Whoever calls this between messages lets a burst reach its own sender instead of the
     /// members' limits.
+    ///
+    /// Cancel safe.
     pub async fn drained(&self, patience: Duration) {
         // As far ahead as a timer can be set.
         let deadline = Instant::now() + patience.min(Duration::from_secs(86400 * 365 * 30));

@@ -22,13 +22,20 @@
 //!   read too slowly is a [`SlowPolicy`](group::SlowPolicy). A
 //!   [`MemoryBudget`](config::MemoryBudget) bounds all connections together.
 //! - [`Client::connect_over`] and [`Server::accept_over`] work on any stream; [`pipe`] connects two
-//!   ends in memory, for tests.
+//!   ends in memory, for tests. The crate `provod-testkit` has a peer that follows a script, and a
+//!   bad network.
 //! - What is set or asked rarely is a module deeper: [`client`], [`server`], [`config`],
 //!   [`message`], [`close`], [`group`], [`error`].
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!
 //! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the
 //! application does, every queue is bounded, and each future says whether it is cancel safe.
+//!
+//! All of it runs on tokio, in a runtime with I/O and time enabled, as those of `#[tokio::main]`
+//! and `#[tokio::test]` are. Tests may pause its clock.
+//!
+//! Whole programs are in the crate's `examples`: `chat_client`, `upload` (a message of any size in
+//! little memory), `fan_out` (a ticker with slow subscribers), `seed_server` and `seed_client`.
 
 mod budget;
 pub mod client;

@@ -14,6 +14,8 @@ use crate::streaming::MessageReader;
 /// The receiving half of a [`WebSocket`](crate::WebSocket) that was
 /// [split](crate::WebSocket::split). It owns the connection: dropping it closes.
 ///
+/// There is one, and it receives by `&mut`, so two tasks cannot receive from one connection.
+///
 /// It is a `Stream` of messages, as the `WebSocket` is.
 pub struct Receiver {
     pub(crate) shared: Arc<Shared>,

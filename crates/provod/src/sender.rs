@@ -16,7 +16,7 @@ use crate::streaming::MessageWriter;
 
 /// A handle for sending on a connection. Clone it freely, give it to any task.
 ///
-/// It is a [`Sink`](futures_core) of messages too; see [`WebSocket`](crate::WebSocket) for what
+/// It is a [`Sink`](futures_sink::Sink) of messages too; see [`WebSocket`](crate::WebSocket) for what
 /// that adds. It does not keep the connection open: when the [`WebSocket`](crate::WebSocket), or
 /// after [`split`](crate::WebSocket::split) the [`Receiver`](crate::Receiver), is dropped, nothing
 /// more can be sent.
@@ -63,17 +63,42 @@ impl Sender {
 
     /// Queues a message without waiting.
     ///
+    /// ```
+    /// use provod::Sender;
+    /// use provod::error::TrySendError;
+    ///
+    /// fn notify(sender: &Sender, news: &str) {
+    ///     match sender.try_send(news) {
+    ///         Err(TrySendError::Full(_)) => println!("too slow, it misses this"),
+    ///         Err(TrySendError::Closed(_)) => println!("it has gone"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`TrySendError::Full`] while [`hard_limit`](crate::Config::hard_limit) bytes are queued,
-    /// [`TrySendError::Closed`] when the connection is closing or closed; both give the message
-    /// back.
+    /// [`TrySendError::Full`] while [`hard_limit`](crate::Config::hard_limit) bytes are queued or
+    /// a message is sent [in pieces](Self::send_writer), [`TrySendError::Closed`] when the
+    /// connection is closing or closed; both give the message back.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError<Message>> {
         self.shared.try_send(message.into())
     }
 
     /// As [`send`](Self::send), of a message that is encoded, and compressed, once for all
     /// connections it is sent on.
+    ///
+    /// ```no_run
+    /// # async fn example(players: Vec<provod::Sender>) -> Result<(), provod::Error> {
+    /// let start = provod::Prepared::from("start");
+    /// for player in &players {
+    ///     player.send_prepared(&start).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe, as [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -117,7 +142,11 @@ impl Sender {
     }
 
     /// Begins to close the connection with a code and a reason, behind everything queued, and
-    /// returns at once. What still arrives can be received.
+    /// returns at once. What still arrives can be received, which [`WebSocket::close`] throws away;
+    /// [`closed`](Self::closed) waits for the outcome. On a connection that is closing already it
+    /// changes nothing.
+    ///
+    /// [`WebSocket::close`]: crate::WebSocket::close
     ///
     /// # Errors
     ///
@@ -131,7 +160,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Waits for the end of the connection and tells how it came.
+    /// Waits for the end of the connection and tells how it came. Any number of tasks may.
+    ///
+    /// Cancel safe.
     pub async fn closed(&self) -> Closed {
         let mut place = Place::new(&self.shared, Queue::Watchers);
         poll_fn(|cx| self.shared.poll_closed(&mut place.slot, cx.waker(), false)).await

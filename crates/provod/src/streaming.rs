@@ -19,8 +19,11 @@ use crate::error::Error;
 ///
 /// Read it as [`AsyncRead`], or with [`chunk`](Self::chunk). Its end is the end of the message;
 /// when the connection ends first, that is an error. Text is checked to be UTF-8 as it arrives; a
-/// character may be cut between reads. Dropped before the end, the rest of the message is thrown
-/// away.
+/// character may be cut between reads. Dropped or leaked before the end, the rest of the message is
+/// thrown away.
+///
+/// It borrows what it reads from: to send meanwhile, take a [`Sender`](crate::Sender) before, with
+/// [`WebSocket::sender`](crate::WebSocket::sender).
 pub struct MessageReader<'a> {
     shared: &'a Shared,
     kind: MessageKind,
@@ -141,7 +144,7 @@ impl MessageWriter {
     }
 
     /// Says whether the message is compressed, where compression was agreed; by default it is. To
-    /// be called before the first write.
+    /// be called before the first write: once a part of the message has left it changes nothing.
     pub fn compress(mut self, compress: Compress) -> Self {
         self.compress = compress;
         self

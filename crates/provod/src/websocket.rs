@@ -25,7 +25,28 @@ use crate::streaming::{MessageReader, MessageWriter};
 ///
 /// It is a `Stream` of messages, which ends with the connection and gives an error once, and a
 /// `Sink`, whose flush waits until all is handed to the system; [`send`](Self::send) needs no
-/// flush.
+/// flush. Where a method has the name of a combinator, as `send`, `split` and `close` have, it goes
+/// first: write `SinkExt::close(&mut ws)` for the other.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), provod::Error> {
+/// use futures_util::{StreamExt as _, TryStreamExt as _};
+///
+/// let (mut client, server) = provod::pipe();
+/// tokio::spawn(async move {
+///     let (sender, receiver) = server.split();
+///     receiver.try_filter(|m| std::future::ready(!m.is_empty())).forward(sender).await
+/// });
+/// client.send("").await?;
+/// client.send("echo").await?;
+/// assert_eq!(client.next().await.transpose()?, Some("echo".into()));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Its tasks need a tokio runtime with I/O and time enabled, as `enable_all` and `#[tokio::main]`
+/// do; tokio panics where they are not.
 pub struct WebSocket {
     pub(crate) receiver: Receiver,
     pub(crate) sender: Sender,
@@ -75,17 +96,20 @@ impl WebSocket {
 
     /// The next message as a reader that gives its bytes out as they arrive, however long it is;
     /// `None` and errors as [`recv`](Self::recv) has them. The longest message that is accepted
-    /// is still [`Limits::max_message`](crate::config::Limits::max_message); set it to what you
-    /// are ready to read.
+    /// is still [`Limits::max_message`](crate::config::Limits::max_message), and the most frames
+    /// [`Limits::max_fragments`](crate::config::Limits::max_fragments); set them to what you are
+    /// ready to read.
     ///
     /// Only about [`read_ahead`](crate::Config::read_ahead) bytes wait to be read; then the peer
     /// is slowed down. It can be mixed with `recv`.
     ///
     /// ```no_run
     /// # async fn example(mut ws: provod::WebSocket) -> Result<(), Box<dyn std::error::Error>> {
+    /// let sender = ws.sender(); // the reader borrows `ws`
     /// while let Some(mut reader) = ws.recv_reader().await? {
     ///     let mut file = tokio::fs::File::create("upload").await?;
-    ///     tokio::io::copy(&mut reader, &mut file).await?;
+    ///     let len = tokio::io::copy(&mut reader, &mut file).await?;
+    ///     sender.send(format!("{len} bytes stored")).await?;
     /// }
     /// # Ok(())
     /// # }
@@ -100,18 +124,23 @@ impl WebSocket {
         self.receiver.recv_reader().await
     }
 
-    /// Queues a message. Waits while more than [`high_water`](crate::Config::high_water) bytes are
-    /// queued, in the order in which tasks began to wait.
+    /// Queues a message. Waits while [`high_water`](crate::Config::high_water) bytes are queued, in
+    /// the order in which tasks began to wait.
     ///
     /// Messages that are sent in one go leave in one write; nothing needs to be flushed. Bytes that
     /// have an owner of their own (`Bytes::from_owner`) are dropped while the connection is locked,
     /// so that owner's `Drop` must not use the connection.
     ///
-    /// Cancel safe: the message is queued whole or not at all.
+    /// That it is queued does not mean that it arrives: [`Closed::unsent`] says what was not even
+    /// sent.
+    ///
+    /// Cancel safe: the message is queued whole or not at all, so it may stand in a `select!` or
+    /// under a timeout. A dropped `send` has lost its place in the order.
     ///
     /// # Errors
     ///
-    /// When the connection is closing or closed.
+    /// When the connection is closing or closed ([`is_closed`](Error::is_closed));
+    /// [`closed`](Self::closed) tells why.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         self.sender.send(message).await
     }
@@ -144,6 +173,9 @@ impl WebSocket {
     /// # }
     /// ```
     ///
+    /// Who holds a writer and sends another message before the end waits for himself; a writer that
+    /// is leaked (`mem::forget`) is never finished, and nothing but a close passes it.
+    ///
     /// Cancel safe: dropped before it returns, it has done nothing.
     ///
     /// # Errors
@@ -153,7 +185,7 @@ impl WebSocket {
         self.sender.send_writer(kind).await
     }
 
-    /// As [`Sender::try_send`].
+    /// Queues a message without waiting, as [`Sender::try_send`].
     ///
     /// # Errors
     ///
@@ -164,12 +196,25 @@ impl WebSocket {
 
     /// A handle for sending that can be cloned and given to other tasks. It does not keep the
     /// connection open.
+    ///
+    /// ```no_run
+    /// # async fn example(ws: provod::WebSocket) {
+    /// for n in 0..10 {
+    ///     let sender = ws.sender();
+    ///     tokio::spawn(async move { sender.send(format!("from task {n}")).await });
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn sender(&self) -> Sender {
         self.sender.clone()
     }
 
-    /// Sends a Ping and waits for its Pong; returns the round-trip time.
+    /// Sends a Ping and waits for its Pong (RFC 6455 section 5.5.2); returns the round-trip time.
+    /// The wait is as long as the peer likes: put it under a timeout, or leave it to the
+    /// [`keepalive`](crate::Config::keepalive) to end it.
+    ///
+    /// Cancel safe: a dropped one may have sent its Ping.
     ///
     /// # Errors
     ///
@@ -182,12 +227,28 @@ impl WebSocket {
     /// outcome. It ends within [`close_timeout`](crate::Config::close_timeout), whatever the
     /// peer does. Messages that still arrive are thrown away.
     ///
-    /// Dropped in the middle, it has closed all the same.
+    /// On a connection that is closing or closed already, it changes nothing and returns the
+    /// outcome. Dropped in the middle, it has closed all the same.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: provod::WebSocket) -> Result<(), provod::Error> {
+    /// use provod::close::Cause;
+    ///
+    /// let closed = ws.close(1000, "that was all").await?;
+    /// match &closed.cause {
+    ///     _ if closed.unsent > 0 => println!("{} bytes were not sent", closed.unsent),
+    ///     Cause::Local => println!("we closed, the answer was {}", closed.code()),
+    ///     Cause::Peer => println!("the peer was faster: {}", closed.code()),
+    ///     other => println!("not clean: {other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// When the code must not be sent (RFC 6455 section 7.4) or the reason is above 123 bytes;
-    /// nothing has happened then.
+    /// When the code must not be sent (RFC 6455 section 7.4) or the reason is above 123 bytes
+    /// ([`is_usage`](Error::is_usage)); nothing has happened then.
     pub async fn close(
         &mut self,
         code: impl Into<CloseCode>,
@@ -203,6 +264,8 @@ impl WebSocket {
     /// Waits for the end of the connection and tells how it came: who closed, both codes, whether
     /// anything queued was lost. Messages that wait to be received are kept, and hold up the
     /// end until the close timeout when nobody takes them.
+    ///
+    /// It does not close: on an open connection it waits until somebody does. Cancel safe.
     pub async fn closed(&mut self) -> Closed {
         self.receiver.closed().await
     }
@@ -211,13 +274,14 @@ impl WebSocket {
         &self.sender.shared
     }
 
-    /// The peer's address: `IP:port`, or `unix`.
+    /// The peer, for people and logs: `IP:port`; `unix`, with the path at a client's end; `stream`
+    /// or the URL's host and port on a stream of one's own; `pipe`.
     #[must_use]
     pub fn peer(&self) -> &str {
         self.shared().info.peer()
     }
 
-    /// The peer's address; `None` on a Unix socket.
+    /// The peer's address; `None` where [`peer`](Self::peer) is none, as on a Unix socket.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer().parse().ok()
@@ -262,13 +326,15 @@ impl WebSocket {
     }
 
     /// Waits until so little is queued that [`send`](Self::send) would not wait, or the connection
-    /// ends.
+    /// ends. It does not wait for a [`MessageWriter`], for which `send` would.
+    ///
+    /// Cancel safe.
     pub async fn drained(&self) {
         self.sender.drained().await;
     }
 
-    /// The round-trip time of the last Ping that was answered; the keepalive measures one every 25
-    /// s.
+    /// The round-trip time of the last Ping that was answered; `None` before the first. The
+    /// [`keepalive`](crate::Config::keepalive) measures one every 25 s.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         self.shared().lock().core.latency()

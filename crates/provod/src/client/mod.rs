@@ -211,6 +211,23 @@ impl Client {
     /// | the answer is not valid (RFC 6455 section 4.1) | [`is_handshake`](Error::is_handshake) |
     /// | the server hung up | [`is_lost`](Error::is_lost) |
     /// | time ran out | [`is_timeout`](Error::is_timeout) |
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), provod::Error> {
+    /// let client = provod::Client::new("ws://example.com/chat");
+    /// let ws = match client.connect().await {
+    ///     Ok(ws) => ws,
+    ///     Err(e) if e.is_timeout() || e.is_connect() => client.connect().await?,
+    ///     Err(e) => {
+    ///         if let Some(response) = e.http_response() {
+    ///             println!("status {}: {}", response.status(), response.body().escape_ascii());
+    ///         }
+    ///         return Err(e);
+    ///     }
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(&self) -> Result<WebSocket, Error> {
         let (address, request) = self.prepare()?;
         #[cfg(unix)]

@@ -61,6 +61,13 @@ impl Bound {
         let failed = |source| Error::new(Kind::Listen { address: address.to_owned(), source });
         #[cfg(unix)]
         if let Some(path) = address.strip_prefix("unix:") {
+            if path.is_empty() {
+                // The system would choose a name that nobody knows.
+                return Err(failed(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "the path is empty",
+                )));
+            }
             let path = PathBuf::from(path);
             let listener = bind_unix(&path).map_err(failed)?;
             return Ok((Self::Unix(listener), Address::Unix(path)));

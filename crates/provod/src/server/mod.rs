@@ -7,7 +7,9 @@ mod open;
 mod over;
 mod request;
 mod run;
+mod settings;
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,10 +20,11 @@ use provod_proto::handshake::{DeflateConfig, HeadLimits};
 use tokio::sync::watch;
 
 use crate::BoxError;
-use crate::budget::{MemoryBudget, Reservation};
+use crate::budget::MemoryBudget;
 use crate::config::Config;
 use crate::driver::{HandlerFuture, Shared};
 use crate::error::Error;
+use crate::runtime;
 use crate::websocket::WebSocket;
 
 pub use provod_proto::handshake::{OriginPolicy, Response};
@@ -32,6 +35,7 @@ pub use request::{Accept, Request};
 pub use run::{Drain, Running};
 
 use admission::Admission;
+use settings::Settings;
 
 /// Listens on `address` and runs `handler` for each WebSocket, with all defaults, until the process
 /// ends.
@@ -72,6 +76,31 @@ type OnRequest<S> = Box<
 type Handler<S> = Box<dyn Fn(WebSocket, S) -> HandlerFuture + Send + Sync>;
 
 /// A server before it starts. `S` is what [`on_request`](Self::on_request) hands to the handler.
+///
+/// A handler shares its thread with other connections, as any task does: one that blocks holds
+/// them up, so slow work without an `await` belongs in `tokio::task::spawn_blocking`.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), provod::Error> {
+/// use provod::server::Drain;
+///
+/// let running = provod::Server::new()
+///     .listen("127.0.0.1:0")
+///     .subprotocols(["chat.v2"])
+///     .compression(provod::config::DeflateConfig::default())
+///     .start(|mut ws: provod::WebSocket| async move {
+///         while let Some(message) = ws.recv().await? {
+///             ws.send(message).await?;
+///         }
+///         Ok(())
+///     })
+///     .await?;
+/// println!("listening on {:?}", running.addresses());
+/// running.drain(Drain::default()).await; // as when the process is told to end
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a server does nothing until it is started"]
 pub struct Server<S = ()> {
     addresses: Vec<String>,
     settings: Settings,
@@ -81,34 +110,14 @@ pub struct Server<S = ()> {
     counters: Arc<Counters>,
 }
 
-struct Settings {
-    config: Arc<Config>,
-    core_config: Arc<proto::Config>,
-    origin: OriginPolicy,
-    subprotocols: Vec<String>,
-    deflate: Option<DeflateConfig>,
-    head: HeadLimits,
-    handshake_timeout: Duration,
-    health: Option<String>,
-    budget: Option<MemoryBudget>,
-}
-
-impl Settings {
-    /// Memory of a handshake while it is not finished.
-    fn handshake_memory(&self) -> usize {
-        self.head.max_bytes
-    }
-
-    /// Handshakes that a quarter of the budget is enough for.
-    fn most_handshakes(&self) -> usize {
-        let budget = self.budget.as_ref();
-        budget.map_or(usize::MAX, |b| b.limit() / 4 / self.handshake_memory().max(1))
-    }
-
-    /// Counts a handshake that begins; `Err` when the budget is used up.
-    fn reserve(&self) -> Result<Option<Reservation>, ()> {
-        let Some(budget) = &self.budget else { return Ok(None) };
-        budget.reserve(self.handshake_memory()).map(Some).ok_or(())
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .field("workers", &self.workers)
+            .field("subprotocols", &self.settings.subprotocols)
+            .field("compression", &self.settings.deflate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -120,21 +129,10 @@ impl Default for Server {
 
 impl Server {
     /// A server that listens nowhere yet.
-    #[must_use]
     pub fn new() -> Self {
         Self {
             addresses: Vec::new(),
-            settings: Settings {
-                config: Arc::default(),
-                core_config: Arc::default(),
-                origin: OriginPolicy::default(),
-                subprotocols: Vec::new(),
-                deflate: None,
-                head: HeadLimits::default(),
-                handshake_timeout: Duration::from_secs(10),
-                health: None,
-                budget: None,
-            },
+            settings: Settings::default(),
             max_connections: None,
             workers: 0,
             on_request: Box::new(|_| Box::pin(async { Ok(Accept::new(())) })),
@@ -146,22 +144,20 @@ impl Server {
 impl<S: Send + 'static> Server<S> {
     /// Adds an address to listen on: `host:port`, where port 0 lets the system choose, or `unix:`
     /// and a path.
-    #[must_use]
     pub fn listen(mut self, address: impl ToString) -> Self {
         self.addresses.push(address.to_string());
         self
     }
 
     /// Sets limits, keepalive, timeouts and queues of each connection.
-    #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.settings.config = Arc::new(config);
+        self.settings.core_config.take();
         self
     }
 
     /// Sets which pages may connect. Default: those of the same host and port as the request's
     /// `Host`; programs, which send no `Origin`, always may.
-    #[must_use]
     pub fn origin(mut self, policy: OriginPolicy) -> Self {
         self.settings.origin = policy;
         self
@@ -169,7 +165,6 @@ impl<S: Send + 'static> Server<S> {
 
     /// Sets the subprotocols that the server speaks. The first of the client's that is among them
     /// is agreed.
-    #[must_use]
     pub fn subprotocols<I: IntoIterator<Item: Into<String>>>(mut self, names: I) -> Self {
         self.settings.subprotocols = names.into_iter().map(Into::into).collect();
         self
@@ -179,21 +174,18 @@ impl<S: Send + 'static> Server<S> {
     ///
     /// Context takeover compresses better, and costs each connection that uses it some 380 KB to
     /// compress and 80 KB to inflate; without it, workers share a few of these.
-    #[must_use]
     pub fn compression(mut self, deflate: DeflateConfig) -> Self {
         self.settings.deflate = Some(deflate);
         self
     }
 
     /// Sets how large a request head may be. Default: 8 KiB, 64 headers.
-    #[must_use]
     pub fn head_limits(mut self, limits: HeadLimits) -> Self {
         self.settings.head = limits;
         self
     }
 
     /// Sets how long a client may take for its request head. Default: 10 s.
-    #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handshake_timeout = timeout;
         self
@@ -202,7 +194,6 @@ impl<S: Send + 'static> Server<S> {
     /// Sets how many connections may be open; more are answered 503. A quarter of them may be
     /// unfinished handshakes: beyond that the oldest is dropped. Default: the process's
     /// descriptor limit minus 64 and what the workers need, or half of it where that is more.
-    #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = Some(max);
         self
@@ -212,7 +203,6 @@ impl<S: Send + 'static> Server<S> {
     /// given to several servers. Default: none, each connection has its own limits and no more.
     ///
     /// At most a quarter of it goes to unfinished handshakes: beyond that the oldest is dropped.
-    #[must_use]
     pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
         self.settings.budget = Some(budget.clone());
         self
@@ -220,7 +210,6 @@ impl<S: Send + 'static> Server<S> {
 
     /// Starts `n` threads with a runtime each and runs the connections there. Default, or 0: on the
     /// runtime that starts the server.
-    #[must_use]
     pub fn workers(mut self, n: usize) -> Self {
         self.workers = n;
         self
@@ -229,7 +218,6 @@ impl<S: Send + 'static> Server<S> {
     /// Answers GET on this path with 200, on the same port, before the request is checked any
     /// further. A server that drains accepts nothing, which a load balancer takes for
     /// unhealthy.
-    #[must_use]
     pub fn health(mut self, path: impl Into<String>) -> Self {
         self.settings.health = Some(path.into());
         self
@@ -265,7 +253,6 @@ impl<S: Send + 'static> Server<S> {
     ///     .await
     /// # }
     /// ```
-    #[must_use]
     pub fn on_request<T, H, F>(self, decide: H) -> Server<T>
     where
         H: Fn(Request) -> F + Send + Sync + 'static,
@@ -292,7 +279,9 @@ impl<S: Send + 'static> Server<S> {
     ///
     /// # Errors
     ///
-    /// When an address cannot be listened on, or a worker cannot be started.
+    /// When an address cannot be listened on
+    /// ([`is_address_in_use`](Error::is_address_in_use)), it or another setting is not valid
+    /// ([`is_usage`](Error::is_usage)), or a worker cannot be started.
     pub async fn serve<H, F>(self, handler: H) -> Result<(), Error>
     where
         H: Fn(WebSocket) -> F + Send + Sync + 'static,
@@ -333,12 +322,13 @@ impl<S: Send + 'static> Server<S> {
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
-    pub async fn start_with<H, F>(mut self, handler: H) -> Result<Running, Error>
+    pub async fn start_with<H, F>(self, handler: H) -> Result<Running, Error>
     where
         H: Fn(WebSocket, S) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        self.settings.core_config = Arc::new(self.settings.config.core());
+        runtime::check()?;
+        self.settings.check()?;
         // A worker has a few of its own, and one for each address.
         let spare = 64 + self.workers * (4 + self.addresses.len());
         let max = self.max_connections.unwrap_or_else(|| {

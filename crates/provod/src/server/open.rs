@@ -238,7 +238,7 @@ async fn open<S: Send + 'static, T: Transport>(
         response: None,
     };
     let setup = info.deflate.map(|params| DeflateSetup { params, compress: true, pool: pool() });
-    let config = settings.core_config.clone();
+    let config = settings.core_config();
     let shared = Shared::new(
         |now| Connection::new(Role::Server, config, setup, now),
         info,

@@ -65,6 +65,7 @@ impl<S: Send + 'static> Server<S> {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         runtime::check()?;
+        self.settings.check()?;
         // Nobody drains this server, and its only connection never makes room.
         let (phase, _) = watch::channel(Phase::Running);
         let Some(ticket) = Arc::new(Admission::new(1, 1)).admit() else {

@@ -143,6 +143,8 @@ impl Running {
 
     /// Waits until the server has ended, which it does only when another task calls
     /// [`drain`](Self::drain).
+    ///
+    /// Cancel safe.
     pub async fn wait(&self) {
         let mut phase = self.phase.subscribe();
         // The sender lives in `self`, so this ends with `Stopped` and nothing else.
@@ -151,6 +153,24 @@ impl Running {
 
     /// Stops accepting, closes all connections and waits until they have ended, or drops them at
     /// the deadline. Returns how many had to be dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(running: provod::server::Running) -> std::io::Result<()> {
+    /// use std::time::Duration;
+    /// use provod::CloseCode;
+    /// use provod::server::Drain;
+    ///
+    /// tokio::signal::ctrl_c().await?;
+    /// let mut drain = Drain::default();
+    /// drain.code = CloseCode::SERVICE_RESTART;
+    /// drain.spread = Duration::from_secs(5);
+    /// println!("{} connections had to be dropped", running.drain(drain).await);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Dropped in the middle, the server accepts nothing more, and the connections that were not
+    /// yet closed stay open until it is called again or the `Running` is dropped.
     pub async fn drain(&self, drain: Drain) -> usize {
         let begun = Instant::now();
         let deadline = deadline(drain.deadline);

@@ -201,3 +201,14 @@ async fn a_message_that_inflates_past_the_limit_fails_with_1009() {
     assert_eq!(soon(server.recv()).await.expect("a Close"), None);
     assert_eq!(soon(server.closed()).await.code(), 1009.into());
 }
+
+#[tokio::test]
+async fn the_limits_of_the_config_hold_on_a_stream_of_ones_own() {
+    let mut config = Config::default();
+    config.limits.max_message = 10;
+    let (opened, accepted) = meet(plain(), &Server::new().config(config)).await;
+    let (opened, mut accepted) = (opened.expect("it opens"), accepted.expect("it is accepted"));
+    opened.send("eleven byte").await.expect("it is queued");
+    let e = soon(accepted.recv()).await.expect_err("it is too long");
+    assert!(e.is_limit(), "{e}");
+}

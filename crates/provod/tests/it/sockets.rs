@@ -150,3 +150,36 @@ async fn workers_carry_the_connections() {
         peer.bye().await;
     }
 }
+
+/// What is wrong with the settings, said by the question that clients ask of theirs.
+async fn is_usage(server: Server) -> String {
+    let e = server.start(echo).await.expect_err("it cannot start");
+    assert!(e.is_usage(), "{e}");
+    e.to_string()
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_a_mistake_of_the_caller() {
+    for address in ["", "127.0.0.1", "localhost:http", "127.0.0.1:99999", "unix:"] {
+        let why = is_usage(Server::new().listen(address)).await;
+        assert!(why.contains(&format!("listen on {address}:")), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn settings_that_could_never_work_are_refused_at_the_start() {
+    let server = || Server::new().listen("127.0.0.1:0");
+    assert!(is_usage(server().subprotocols(["chat", "two words"])).await.contains("two words"));
+    assert!(is_usage(server().subprotocols([""])).await.contains("token"));
+    assert!(is_usage(server().health("health")).await.contains("slash"));
+}
+
+#[test]
+fn a_server_needs_a_runtime_and_says_so() {
+    let starting = std::pin::pin!(Server::new().listen("127.0.0.1:0").start(echo));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(Err(e)) = starting.poll(&mut context) else {
+        panic!("nothing drives it")
+    };
+    assert!(e.is_usage() && e.to_string().contains("tokio runtime"), "{e}");
+}
