@@ -4,4 +4,5 @@
 mod cancelling;
 mod gate;
 mod script;
+mod turns;
 mod vectors;
