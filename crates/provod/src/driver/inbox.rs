@@ -53,6 +53,8 @@ impl Inbox {
 
     pub(crate) fn push_piece(&mut self, piece: Piece) {
         self.push_item(Item::Piece(piece));
+        // What nobody wants must not hold up what follows it.
+        self.skip();
     }
 
     fn push_item(&mut self, item: Item) {

@@ -133,9 +133,13 @@ impl Shared {
         }
         if let Some(ended) = &state.ended {
             let result = ended.result();
+            // What was joined of a message that was cut.
+            state.inbox.clear();
             if state.core.is_close_held() {
                 state.core.release_close(self.now());
                 tell_driver(state);
+            } else {
+                input_taken(state);
             }
             return Poll::Ready(result);
         }
@@ -302,6 +306,11 @@ impl Shared {
             tell_driver(state);
         }
         Poll::Pending
+    }
+
+    /// Whoever reads messages waits for the end no more, and may ask for the next one.
+    pub(crate) fn stop_awaiting_end(&self) {
+        self.lock().awaits_end = false;
     }
 
     /// Waits until `send` would not wait, or the connection ends.

@@ -3,6 +3,7 @@
 
 mod cancelling;
 mod gate;
+mod reading;
 mod script;
 mod turns;
 mod vectors;
