@@ -3,6 +3,7 @@
 
 mod cancelling;
 mod gate;
+mod life;
 mod reading;
 mod script;
 mod turns;
