@@ -16,7 +16,7 @@ use crate::streaming::MessageWriter;
 
 /// A handle for sending on a connection. Clone it freely, give it to any task.
 ///
-/// It is a [`Sink`](futures_core) of messages too; see [`WebSocket`](crate::WebSocket) for what
+/// It is a [`Sink`](futures_sink::Sink) of messages too; see [`WebSocket`](crate::WebSocket) for what
 /// that adds. It does not keep the connection open: when the [`WebSocket`](crate::WebSocket), or
 /// after [`split`](crate::WebSocket::split) the [`Receiver`](crate::Receiver), is dropped, nothing
 /// more can be sent.
@@ -65,9 +65,9 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`TrySendError::Full`] while [`hard_limit`](crate::Config::hard_limit) bytes are queued,
-    /// [`TrySendError::Closed`] when the connection is closing or closed; both give the message
-    /// back.
+    /// [`TrySendError::Full`] while [`hard_limit`](crate::Config::hard_limit) bytes are queued or
+    /// a message is sent [in pieces](Self::send_writer), [`TrySendError::Closed`] when the
+    /// connection is closing or closed; both give the message back.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError<Message>> {
         self.shared.try_send(message.into())
     }
@@ -137,7 +137,7 @@ impl Sender {
         poll_fn(|cx| self.shared.poll_closed(&mut place.slot, cx.waker(), false)).await
     }
 
-    /// Whether [`send`](Self::send) would wait now.
+    /// Whether so much is queued that [`send`](Self::send) would wait.
     #[must_use]
     pub fn is_congested(&self) -> bool {
         self.shared.is_congested()

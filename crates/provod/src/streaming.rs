@@ -143,7 +143,7 @@ impl MessageWriter {
     }
 
     /// Says whether the message is compressed, where compression was agreed; by default it is. To
-    /// be called before the first write.
+    /// be called before the first write: once a part of the message has left it changes nothing.
     pub fn compress(mut self, compress: Compress) -> Self {
         self.compress = compress;
         self

@@ -132,7 +132,8 @@ impl WebSocket {
 
     /// Begins a message that is sent as it is written, however long it becomes: it leaves in
     /// fragments, and is finished with [`MessageWriter::finish`] or by shutting the writer down.
-    /// Until then other messages wait; Pings and Pongs do not.
+    /// Until then other messages wait, those of a [`Group`](crate::Group) within the bounds of its
+    /// policy; Pings and Pongs do not.
     ///
     /// ```no_run
     /// # async fn example(ws: provod::WebSocket) -> Result<(), Box<dyn std::error::Error>> {
@@ -180,7 +181,7 @@ impl WebSocket {
 
     /// Closes the connection with a code and a reason, behind everything queued, and waits for the
     /// outcome. It ends within [`close_timeout`](crate::Config::close_timeout), whatever the
-    /// peer does. Messages that still arrive are thrown away.
+    /// peer does, unless [`close_extends`](crate::Config::close_extends) is on. Messages that still arrive are thrown away.
     ///
     /// Dropped in the middle, it has closed all the same.
     ///
@@ -202,7 +203,8 @@ impl WebSocket {
 
     /// Waits for the end of the connection and tells how it came: who closed, both codes, whether
     /// anything queued was lost. Messages that wait to be received are kept, and hold up the
-    /// end until the close timeout when nobody takes them.
+    /// end until the close timeout when nobody takes them; where they are more than
+    /// [`read_ahead`](crate::Config::read_ahead), the peer's Close behind them is not even read.
     pub async fn closed(&mut self) -> Closed {
         self.receiver.closed().await
     }

@@ -123,6 +123,8 @@ impl Shared {
     ) -> Poll<Result<Option<T>, Error>> {
         let mut state = self.lock();
         state.awaits_end = false;
+        // Whoever asks for the next message has no reader of the one before it any more.
+        state.inbox.skip_rest();
         if state.pieces != pieces {
             state.pieces = pieces;
             state.core.stream_messages(pieces);

@@ -176,10 +176,10 @@ async fn live(seed: u64) {
     let deflate = (random.below(2) == 0).then_some(params);
     let budget = MemoryBudget::new([1 << 30, 50_000][random.below(2)]);
     let mut config = Config::default();
+    config.compression.threshold = 100;
     config.high_water = [1, 1000, 64 << 10][random.below(3)];
     config.hard_limit = [1000, 1 << 20][random.below(2)];
     config.read_ahead = [0, 1000, 64 << 10][random.below(3)];
-    config.compression.threshold = 100;
     let (near, far) = tokio::io::duplex([64, 4096, 64 << 10][random.below(3)]);
     let client = open(Side::Client, config.clone(), deflate, near);
     let server = open(Side::Server, config, deflate, far);

@@ -55,6 +55,16 @@ async fn the_rest_of_a_message_that_nobody_wants_holds_up_no_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_was_forgotten_passes_its_rest_off_as_no_message() {
+    let (gate, mut ws) = opened(Config::default());
+    assert!(poll_once(ws.recv_reader()).is_pending());
+    gate.give(&[fragment(1, "one ", false), fragment(0, "and ", false)].concat()).await;
+    std::mem::forget(ws.recv_reader().await.unwrap().unwrap());
+    gate.give(&[fragment(0, "a half", true), fragment(1, "two", true)].concat()).await;
+    assert_eq!(ws.recv().await.unwrap(), Some(Message::text("two")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_was_cut_is_let_go_when_its_reader_hears_of_the_end() {
     let (gate, mut ws) = opened(Config::default());
     let budget = MemoryBudget::new(1 << 30);
