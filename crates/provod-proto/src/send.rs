@@ -244,10 +244,10 @@ impl Outgoing {
 
     /// Lets the compressor give out what it has kept of the message begun.
     pub(crate) fn flush(&mut self) -> Result<(), UsageError> {
-        let Some(&Stream { opcode, form, .. }) = self.stream.as_ref() else {
+        let Some(&Stream { opcode, form, begun, .. }) = self.stream.as_ref() else {
             return Err(UsageError::NoMessageInProgress);
         };
-        if form != Form::Compress {
+        if form != Form::Compress || !begun {
             return Ok(());
         }
         match self.waiting.back_mut() {

@@ -176,7 +176,10 @@ fn operations() -> Seeds {
     let (time, release, pause, resume) = (op(9), op(10), op(11), op(12));
     let (blocked, close, end) = (op(13), op(14), op(15));
     let exchange = [carry, 255, 1 | read, 255, read, 255, 1 | carry, 255];
-    let scripts: [(&str, Vec<u8>); 10] = [
+    // Of what is said, the rarer commands.
+    let (cancel, stream, whole, mark, shed, flush) = (0xC2, 0xC3, 0xC4, 0xC5, 0xFE, 0xC7);
+    let part = [carry, 100, 1 | read, 90];
+    let scripts: [(&str, Vec<u8>); 13] = [
         ("text", vec![say, 0, 20, 1, carry, 255, read, 255]),
         ("binary", vec![say, 1, 250, 3, say, 3, 10, 2, carry, 200, 1 | read, 90]),
         ("stream", vec![say, 25, say, 32, 40, 2, say, 48, 2, say, 40, 9, 4, carry, 255]),
@@ -187,6 +190,32 @@ fn operations() -> Seeds {
         ("silence", vec![time, 50, carry, 255, time, 60, pause, time, 255, resume, time, 200]),
         ("lost", vec![say, 0, 255, 1, carry, 9, blocked, carry, 9, close, 0xFF, read, 255]),
         ("end", [vec![say, 0, 255, 0, end, 1 | end], exchange.to_vec()].concat()),
+        (
+            "flush",
+            [
+                &[say, 27, say, cancel, say, 27, say, 32, 40, 2, say, flush, say, 32, 200, 3][..],
+                &[say, mark, say, flush, say, 40, 9, 4, carry, 255, read, 255],
+            ]
+            .concat(),
+        ),
+        (
+            "switch",
+            [
+                &[say, 1, 252, 3, say, mark, say, 3, 252, 5][..],
+                &part,
+                &[1 | say, stream],
+                &part,
+                &[1 | say, whole],
+                &part,
+                &exchange,
+            ]
+            .concat(),
+        ),
+        (
+            "shed",
+            [&[say, 1, 252, 3, say, mark][..], &part, &[1 | say, shed, say, 0, 9, 2], &exchange]
+                .concat(),
+        ),
     ];
     let mut seeds = Seeds::new();
     for (name, script) in scripts {

@@ -36,13 +36,11 @@ async fn main() -> Result<(), BoxError> {
     }
     // Also when a case did not start: the reports tell about all others.
     ask(options.client("/updateReports?agent=")).await?;
-    match failed {
-        Some(e) => Err(e.into()),
-        None => {
-            println!("{count} cases done");
-            Ok(())
-        }
+    if let Some(e) = failed {
+        return Err(e.into());
     }
+    println!("{count} cases done");
+    Ok(())
 }
 
 impl Options {

@@ -245,6 +245,10 @@ impl Account {
         !std::mem::replace(&mut self.closed, true)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     pub(crate) fn counted(&self) -> usize {
         self.counted
     }

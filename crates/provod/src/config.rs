@@ -30,7 +30,9 @@ pub struct Config {
     /// The closing handshake ends within this time; zero does not wait for the peer. Default: 5 s.
     pub close_timeout: Duration,
     /// After this end's own Close, that time starts anew with each frame that still comes, so that
-    /// the peer can say all it has left. Default: off, the time is absolute.
+    /// the peer can say all it has left; while messages wait to be taken and nothing is read, it
+    /// does not run. So a peer that never ends, or an application that takes nothing, puts the end
+    /// off for ever. Default: off, the time is absolute.
     pub close_extends: bool,
     /// Which messages are compressed and how hard, where compression was negotiated.
     pub compression: Compression,

@@ -361,7 +361,8 @@ impl From<proto::Error> for Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
-    /// The send queue is at its hard limit: the peer reads too slowly.
+    /// The send queue is at its hard limit, since the peer reads too slowly; or a message is sent
+    /// in pieces, and no other can be.
     Full(T),
     /// The connection is closing or closed.
     Closed(T),
@@ -380,7 +381,9 @@ impl<T> TrySendError<T> {
 impl<T> fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full(_) => "the send queue is full: the peer reads too slowly",
+            Self::Full(_) => {
+                "the send queue is full: the peer reads too slowly, or a message is being streamed"
+            }
             Self::Closed(_) => "the connection is closing or closed",
         })
     }

@@ -5,9 +5,9 @@ use std::task::{Context, Poll, Waker, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use provod_proto::{CloseCode, CloseFrame, Compress, Message};
+use provod_proto::{CloseCode, CloseFrame, Message, UsageError};
 
-use crate::driver::{Queue, Shared, Slot};
+use crate::driver::{Flush, Queue, Shared, Slot};
 use crate::error::{Error, Kind};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
@@ -41,18 +41,23 @@ pub(crate) struct SinkPart {
     /// A message that was taken and cannot be queued yet, since another one is sent in pieces.
     message: Option<Message>,
     sender: Option<Slot>,
-    flush: Option<Slot>,
+    flush: Flush,
     closed: Option<Slot>,
 }
 
 impl SinkPart {
     /// Waits for the turn to send and queues the message that was kept, if any.
     fn poll_ready(&mut self, shared: &Shared, waker: &Waker) -> Poll<Result<(), Error>> {
-        shared.poll_send(&mut self.message, Compress::Auto, &mut self.sender, waker)
+        shared.poll_ready(&mut self.message, &mut self.sender, waker)
     }
 
     fn start_send(&mut self, shared: &Shared, message: Message) -> Result<(), Error> {
+        if self.message.is_some() {
+            // It was not asked whether it is ready, which it is not.
+            return Err(UsageError::MessageInProgress.into());
+        }
         self.message = shared.send_in_turn(message)?;
+        self.flush.begin_anew();
         Ok(())
     }
 
@@ -74,11 +79,8 @@ impl SinkPart {
 
     /// Leaves all places; to be called before it is dropped.
     pub(crate) fn leave(&mut self, shared: &Shared) {
-        let places = [
-            (Queue::Senders, self.sender.take()),
-            (Queue::Flushed, self.flush.take()),
-            (Queue::Watchers, self.closed.take()),
-        ];
+        let places = [(Queue::Senders, self.sender.take()), (Queue::Watchers, self.closed.take())];
+        self.flush.leave(shared);
         for (queue, slot) in places {
             if let Some(slot) = slot {
                 shared.leave(queue, slot);
@@ -87,8 +89,8 @@ impl SinkPart {
     }
 }
 
-/// `poll_ready` waits as [`send`](Sender::send) does; `poll_flush` waits until all is handed to the
-/// system; `poll_close` closes with 1000 and waits for the end, while messages can still be
+/// `poll_ready` waits as [`send`](Sender::send) does, and lets others pass when it is woken and does
+/// not come; `poll_flush` waits until all that was queued before it is handed to the system; `poll_close` closes with 1000 and waits for the end, while messages can still be
 /// received.
 impl Sink<Message> for Sender {
     type Error = Error;

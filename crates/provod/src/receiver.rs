@@ -49,6 +49,7 @@ impl Receiver {
 
     /// As [`WebSocket::closed`](crate::WebSocket::closed).
     pub async fn closed(&mut self) -> Closed {
+        let _asking = AwaitsEnd(&self.shared);
         let mut place = Place::new(&self.shared, Queue::Watchers);
         poll_fn(|cx| self.shared.poll_closed(&mut place.slot, cx.waker(), true)).await
     }
@@ -57,6 +58,15 @@ impl Receiver {
     #[must_use]
     pub fn sender(&self) -> Sender {
         Sender::new(self.shared.clone())
+    }
+}
+
+/// A wait for the end, perhaps given up before it came.
+struct AwaitsEnd<'a>(&'a Shared);
+
+impl Drop for AwaitsEnd<'_> {
+    fn drop(&mut self) {
+        self.0.stop_awaiting_end();
     }
 }
 

@@ -168,7 +168,7 @@ impl Sender {
         poll_fn(|cx| self.shared.poll_closed(&mut place.slot, cx.waker(), false)).await
     }
 
-    /// Whether [`send`](Self::send) would wait now.
+    /// Whether so much is queued that [`send`](Self::send) would wait.
     #[must_use]
     pub fn is_congested(&self) -> bool {
         self.shared.is_congested()

@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 use provod_proto::{Compress, MessageKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::driver::{Piece, Place, Queue, Shared, Slot};
-use crate::error::Error;
+use crate::driver::{Flush, Piece, Place, Queue, Shared};
+use crate::error::{Error, Kind};
 
 /// A message that is received as it arrives, with
 /// [`recv_reader`](crate::WebSocket::recv_reader).
@@ -114,8 +114,9 @@ pub struct MessageWriter {
     phase: Phase,
     /// The compressor may have kept something of what was queued.
     unflushed: bool,
-    /// A place in the queue of those who wait until all is written.
-    flush: Option<Slot>,
+    /// A piece was refused and is gone: what follows would hide the gap.
+    failed: bool,
+    flush: Flush,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +140,8 @@ impl MessageWriter {
             buf: BytesMut::new(),
             phase: Phase::New,
             unflushed: false,
-            flush: None,
+            failed: false,
+            flush: Flush::default(),
         })
     }
 
@@ -170,10 +172,16 @@ impl MessageWriter {
 
     /// Queues what was collected.
     fn poll_piece(&mut self, last: bool, waker: &Waker) -> Poll<Result<(), Error>> {
+        if self.failed {
+            return Poll::Ready(Err(Error::new(Kind::Closed)));
+        }
         ready!(self.shared.poll_room(waker));
         let begin = (self.phase == Phase::New).then_some((self.kind, self.compress));
         let data = std::mem::take(&mut self.buf).freeze();
+        self.failed = true;
         self.shared.send_piece(begin, data, last)?;
+        self.failed = false;
+        self.flush.begin_anew();
         self.phase = if last { Phase::Finished } else { Phase::Begun };
         self.unflushed = true;
         if last {
@@ -189,7 +197,7 @@ impl AsyncWrite for MessageWriter {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.phase == Phase::Finished {
+        if self.phase == Phase::Finished || self.failed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if self.buf.len() >= FRAGMENT {
@@ -204,20 +212,14 @@ impl AsyncWrite for MessageWriter {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.phase != Phase::Finished {
-            if !this.buf.is_empty() {
+            if !this.buf.is_empty() || this.failed {
                 ready!(this.poll_piece(false, cx.waker()))?;
             }
             if this.phase == Phase::Begun && std::mem::take(&mut this.unflushed) {
                 this.shared.flush_message()?;
             }
         }
-        let flushed = this.shared.poll_flushed(&mut this.flush, cx.waker());
-        if flushed.is_ready()
-            && let Some(slot) = this.flush.take()
-        {
-            this.shared.leave(Queue::Flushed, slot);
-        }
-        flushed.map_err(io::Error::from)
+        this.shared.poll_flushed(&mut this.flush, cx.waker()).map_err(io::Error::from)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -228,9 +230,7 @@ impl AsyncWrite for MessageWriter {
 
 impl Drop for MessageWriter {
     fn drop(&mut self) {
-        if let Some(slot) = self.flush {
-            self.shared.leave(Queue::Flushed, slot);
-        }
+        self.flush.leave(&self.shared);
         if self.phase != Phase::Finished {
             self.shared.give_turn_back(self.phase == Phase::Begun);
         }

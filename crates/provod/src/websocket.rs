@@ -161,7 +161,8 @@ impl WebSocket {
 
     /// Begins a message that is sent as it is written, however long it becomes: it leaves in
     /// fragments, and is finished with [`MessageWriter::finish`] or by shutting the writer down.
-    /// Until then other messages wait; Pings and Pongs do not.
+    /// Until then other messages wait, those of a [`Group`](crate::Group) within the bounds of its
+    /// policy; Pings and Pongs do not.
     ///
     /// ```no_run
     /// # async fn example(ws: provod::WebSocket) -> Result<(), Box<dyn std::error::Error>> {
@@ -225,7 +226,7 @@ impl WebSocket {
 
     /// Closes the connection with a code and a reason, behind everything queued, and waits for the
     /// outcome. It ends within [`close_timeout`](crate::Config::close_timeout), whatever the
-    /// peer does. Messages that still arrive are thrown away.
+    /// peer does, unless [`close_extends`](crate::Config::close_extends) is on. Messages that still arrive are thrown away.
     ///
     /// On a connection that is closing or closed already, it changes nothing and returns the
     /// outcome. Dropped in the middle, it has closed all the same.
@@ -263,9 +264,11 @@ impl WebSocket {
 
     /// Waits for the end of the connection and tells how it came: who closed, both codes, whether
     /// anything queued was lost. Messages that wait to be received are kept, and hold up the
-    /// end until the close timeout when nobody takes them.
+    /// end until the close timeout when nobody takes them; where they are more than
+    /// [`read_ahead`](crate::Config::read_ahead), the peer's Close behind them is not even read.
     ///
-    /// It does not close: on an open connection it waits until somebody does. Cancel safe.
+    /// It does not close: on an open connection it waits until somebody does. The outcome is known as
+    /// soon as nothing can change it any more; TCP may end a moment later. Cancel safe.
     pub async fn closed(&mut self) -> Closed {
         self.receiver.closed().await
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use provod_proto::deflate::{Level, Pool};
 use provod_proto::{
-    CloseCode, CloseFrame, Compress, Connection, Event, Message, MessageKind, Prepared, Role,
-    Timestamp, UsageError,
+    CloseCode, CloseFrame, Compress, Connection, Error, Event, LimitError, Message, MessageKind,
+    Prepared, Role, Timestamp, UsageError,
 };
 
 use super::script::{Script, config, deflate, invariants, message};
@@ -27,6 +27,10 @@ struct End {
     expected: Expected,
     streaming: Option<(MessageKind, Vec<u8>)>,
     closing: bool,
+    /// Marks made, and how many of them were passed when it was last looked.
+    marks: (u64, u64),
+    /// It gave up all it held.
+    shed: bool,
 }
 
 impl End {
@@ -40,6 +44,8 @@ impl End {
             expected: Expected::new(),
             streaming: None,
             closing: false,
+            marks: (0, 0),
+            shed: false,
         }
     }
 
@@ -56,12 +62,21 @@ impl End {
             return;
         }
         let mut input = std::mem::take(&mut self.input);
-        let progress =
-            self.connection.handle_input(&mut input[..n], now).expect("the peer is one of us");
-        self.take(progress.event, &input);
-        input.drain(..progress.consumed);
+        let again = match self.connection.handle_input(&mut input[..n], now) {
+            Ok(progress) => {
+                self.take(progress.event, &input);
+                input.drain(..progress.consumed);
+                progress.again
+            }
+            Err(e) => {
+                assert!(self.shed, "the peer is one of us: {e}");
+                assert_eq!(e, Error::from(LimitError::MemoryBudget));
+                input.clear();
+                false
+            }
+        };
         self.input = input;
-        if self.input.is_empty() && !progress.again && self.ended && !self.eof_seen {
+        if self.input.is_empty() && !again && self.ended && !self.eof_seen {
             self.eof_seen = true;
             self.connection.handle_eof(now);
         }
@@ -74,6 +89,15 @@ impl End {
             assert_eq!(Some(message), self.expected.pop_front(), "the next that was sent");
         }
         self.received.controls.clear();
+    }
+
+    /// Marks are passed in their order, and all of them when nothing is left.
+    fn check_marks(&mut self) {
+        let (made, before) = self.marks;
+        let passed = self.connection.marks_passed();
+        assert!((before..=made).contains(&passed), "{before} <= {passed} <= {made}");
+        assert!(self.connection.has_output() || passed == made, "{passed} of {made}");
+        self.marks.1 = passed;
     }
 }
 
@@ -128,7 +152,10 @@ pub fn run(data: &[u8]) {
             14 => close(a, &mut script, now),
             _ => end_of_stream(a, b),
         }
-        ends.iter().for_each(|e| invariants(&e.connection));
+        for end in &mut ends {
+            invariants(&end.connection);
+            end.check_marks();
+        }
     }
     finish(ends, now);
 }
@@ -142,6 +169,9 @@ fn command(
     now: Timestamp,
 ) {
     let op = script.byte();
+    if op >= 0xC0 {
+        return seldom(a, b, op, now);
+    }
     let kind = if op & 1 == 0 { MessageKind::Text } else { MessageKind::Binary };
     let compress = [Compress::Auto, Compress::Always, Compress::Never, Compress::Auto]
         [usize::from(op >> 1 & 3)];
@@ -201,6 +231,68 @@ fn command(
         }
         _ => a.read(usize::MAX, now),
     }
+}
+
+/// Commands that are rarer.
+fn seldom(a: &mut End, b: &mut End, op: u8, now: Timestamp) {
+    let open = a.connection.can_send();
+    match op & 7 {
+        0 | 1 => flush(a, open),
+        2 => {
+            let cancelled = a.connection.cancel_message();
+            if open {
+                let fresh = a.streaming.as_ref().is_some_and(|(_, all)| all.is_empty());
+                assert_eq!(cancelled, fresh);
+            }
+            a.streaming.take_if(|_| cancelled);
+        }
+        3 | 4 => a.connection.stream_messages(op & 7 == 3),
+        5 => {
+            assert_eq!(a.connection.mark(), a.marks.0);
+            a.marks.0 += 1;
+        }
+        6 if op & 0x38 == 0x38 => {
+            a.connection.shed(now);
+            (a.shed, a.streaming) = (true, None);
+            assert!(!a.connection.can_send());
+            assert_eq!(a.connection.held_input(), 0);
+        }
+        // All that is written before a flush is heard behind it, whatever a compressor would keep.
+        _ => {
+            flush(a, open);
+            let mark = a.connection.mark();
+            a.marks.0 += 1;
+            let bytes = drain(&mut a.connection, now);
+            let _ = a.connection.poll_trace();
+            assert!(bytes.is_empty() || !b.ended);
+            assert!(a.connection.marks_passed() > mark);
+            b.input.extend(bytes);
+            end_of_stream(a, b);
+            b.connection.stream_messages(true);
+            // Once more for what is inflated and was not asked for.
+            while !b.input.is_empty() {
+                b.read(usize::MAX, now);
+            }
+            b.read(0, now);
+            if open
+                && b.connection.is_receiving()
+                && let Some((_, all)) = &a.streaming
+            {
+                let heard = b.received.pieces.as_ref().map_or(0, Vec::len);
+                let held = b.connection.held_input();
+                assert!(heard + held >= all.len(), "{heard} and {held} of {}", all.len());
+            }
+        }
+    }
+}
+
+fn flush(a: &mut End, open: bool) {
+    let expected = match (open, &a.streaming) {
+        (false, _) => Err(UsageError::Closing),
+        (true, None) => Err(UsageError::NoMessageInProgress),
+        (true, Some(_)) => Ok(()),
+    };
+    assert_eq!(a.connection.flush_message(), expected);
 }
 
 /// Moves bytes from one end to the other; to one that is gone they are lost.

@@ -169,7 +169,7 @@ impl State {
         displaced: &mut Vec<Prepared>,
     ) -> Delivery {
         let open = self.core.can_send();
-        let senders_wait = !self.senders.is_empty();
+        let senders_wait = !self.senders.is_turn(None);
         let Some(backlogs) = self.backlogs.as_mut().filter(|_| open) else { return Delivery::Gone };
         let Some(line) = backlogs.lines.get_mut(&id).filter(|l| !l.over) else {
             return Delivery::Gone;
@@ -191,7 +191,9 @@ impl State {
         }
         let most = match line.policy {
             SlowPolicy::Latest => 0,
-            _ => hard_limit.saturating_sub(cost(message)),
+            SlowPolicy::DropOldest => hard_limit.saturating_sub(cost(message)),
+            // They were looked at above, and what waits for a streamed message has no gap.
+            SlowPolicy::Close | SlowPolicy::DropNewest => usize::MAX,
         };
         let before = displaced.len();
         while backlogs.lines.get(&id).is_some_and(|line| line.cost > most)
@@ -217,8 +219,9 @@ impl State {
         if !self.core.can_send() {
             return self.drop_backlogs();
         }
-        let senders_wait = !self.senders.is_empty();
-        let mut turn = !(backlogs.senders_turn && senders_wait);
+        let senders_wait = !self.senders.is_turn(None);
+        backlogs.senders_turn &= senders_wait;
+        let mut turn = !backlogs.senders_turn;
         let high_water = self.high_water;
         if !turn || self.core.held() >= high_water {
             return;
@@ -231,6 +234,12 @@ impl State {
         });
         backlogs.senders_turn |= sent > 0 && senders_wait;
         self.counters.messages_out.add(sent as u64);
+    }
+
+    /// Whether a line has let a sender go first who may be passed now.
+    pub(super) fn is_group_next(&self) -> bool {
+        let waits = |b: &Backlogs| b.senders_turn && !b.turns.is_empty();
+        self.backlogs.as_deref().is_some_and(waits) && self.senders.is_turn(None)
     }
 
     /// Moves all that waits into the send queue: a Close goes behind it.

@@ -42,6 +42,8 @@ pub(crate) struct Inbox {
     cost: usize,
     /// Pieces that were taken for a message that is wanted whole.
     joining: Option<Box<(MessageKind, BytesMut)>>,
+    /// Pieces of a message were given out, and its last one was not.
+    begun: bool,
     /// The rest of the message at the front is not wanted.
     skipping: bool,
 }
@@ -53,6 +55,8 @@ impl Inbox {
 
     pub(crate) fn push_piece(&mut self, piece: Piece) {
         self.push_item(Item::Piece(piece));
+        // What nobody wants must not hold up what follows it.
+        self.skip();
     }
 
     fn push_item(&mut self, item: Item) {
@@ -111,21 +115,25 @@ impl Inbox {
     /// The next piece; a whole message is one.
     pub(crate) fn pop_piece(&mut self) -> Option<Piece> {
         self.skip();
-        if let Some(joining) = self.joining.take() {
-            let (kind, bytes) = *joining;
-            return Some(Piece { kind, bytes: bytes.freeze(), last: false });
-        }
-        Some(match self.pop_item()? {
-            Item::Piece(piece) => piece,
-            Item::Message(message) => {
-                Piece { kind: message.kind(), bytes: message.into_bytes(), last: true }
+        let piece = match self.joining.take() {
+            Some(joining) => {
+                let (kind, bytes) = *joining;
+                Piece { kind, bytes: bytes.freeze(), last: false }
             }
-        })
+            None => match self.pop_item()? {
+                Item::Piece(piece) => piece,
+                Item::Message(message) => {
+                    Piece { kind: message.kind(), bytes: message.into_bytes(), last: true }
+                }
+            },
+        };
+        self.begun = !piece.last;
+        Some(piece)
     }
 
-    /// The rest of a message, of which a piece was taken, is not wanted.
+    /// The rest of a message, of which a piece was given out, is not wanted.
     pub(crate) fn skip_rest(&mut self) {
-        self.skipping = true;
+        self.skipping |= std::mem::take(&mut self.begun);
         self.skip();
     }
 

@@ -35,6 +35,7 @@ use crate::transport::Transport;
 
 pub(crate) use backlog::Delivery;
 pub(crate) use inbox::Piece;
+pub(crate) use pieces::Flush;
 pub(crate) use shared::{Info, Place, Queue, Shared};
 pub(crate) use waiters::Slot;
 

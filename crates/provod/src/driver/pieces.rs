@@ -6,9 +6,9 @@ use bytes::Bytes;
 use provod_proto::{CloseCode, CloseFrame, Compress, Message, MessageKind};
 
 use super::inbox::{Ended, Piece};
-use super::shared::{Shared, input_taken};
+use super::shared::{Queue, Shared, input_taken};
 use super::state::register;
-use super::waiters::Slot;
+use super::waiters::{Claim, Slot};
 use crate::error::{Error, Kind};
 
 impl Shared {
@@ -55,7 +55,7 @@ impl Shared {
         slot: &mut Option<Slot>,
         waker: &Waker,
     ) -> Poll<Result<(), Error>> {
-        self.poll_turn(slot, waker, |state| {
+        self.poll_turn(Claim::Firm, slot, waker, |state| {
             state.streaming = true;
             Ok(())
         })
@@ -126,12 +126,17 @@ impl Shared {
         })
     }
 
-    /// Waits until all that is queued was handed to the system.
-    pub(crate) fn poll_flushed(
-        &self,
-        slot: &mut Option<Slot>,
-        waker: &Waker,
-    ) -> Poll<Result<(), Error>> {
+    /// Waits until all that was queued when it was first asked was handed to the system; what others
+    /// queue later is not waited for.
+    pub(crate) fn poll_flushed(&self, flush: &mut Flush, waker: &Waker) -> Poll<Result<(), Error>> {
+        let flushed = self.poll_mark(flush, waker);
+        if flushed.is_ready() {
+            flush.leave(self);
+        }
+        flushed
+    }
+
+    fn poll_mark(&self, flush: &mut Flush, waker: &Waker) -> Poll<Result<(), Error>> {
         let mut state = self.lock();
         if let Some(closed) = state.core.closed() {
             return Poll::Ready(if closed.unsent > 0 {
@@ -140,13 +145,38 @@ impl Shared {
                 Ok(())
             });
         }
-        if state.broken.is_some() {
+        if state.broken.is_some() || state.has_given_way() {
             return Poll::Ready(Err(Error::new(Kind::Closed)));
         }
-        if !state.core.has_output() {
+        let mark = *flush.mark.get_or_insert_with(|| state.core.mark());
+        if state.core.marks_passed() > mark {
             return Poll::Ready(Ok(()));
         }
-        *slot = Some(state.flushed.wait(*slot, waker));
+        flush.slot = Some(state.flushed.wait(flush.slot, waker));
         Poll::Pending
+    }
+}
+
+/// A flush under way.
+#[derive(Debug, Default)]
+pub(crate) struct Flush {
+    /// Behind all that it waits for.
+    mark: Option<u64>,
+    /// Its place among those who wait.
+    slot: Option<Slot>,
+}
+
+impl Flush {
+    /// More was queued, which the next flush is to wait for.
+    pub(crate) fn begin_anew(&mut self) {
+        self.mark = None;
+    }
+
+    /// Ends it; to be called before it is dropped.
+    pub(crate) fn leave(&mut self, shared: &Shared) {
+        self.mark = None;
+        if let Some(slot) = self.slot.take() {
+            shared.leave(Queue::Flushed, slot);
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::state::{PingWait, State, register};
-use super::waiters::Slot;
+use super::waiters::{Claim, Slot};
 use crate::budget::MemoryBudget;
 use crate::client::HttpResponse;
 use crate::config::Config;
@@ -123,6 +123,8 @@ impl Shared {
     ) -> Poll<Result<Option<T>, Error>> {
         let mut state = self.lock();
         state.awaits_end = false;
+        // Whoever asks for the next message has no reader of the one before it any more.
+        state.inbox.skip_rest();
         if state.pieces != pieces {
             state.pieces = pieces;
             state.core.stream_messages(pieces);
@@ -133,9 +135,13 @@ impl Shared {
         }
         if let Some(ended) = &state.ended {
             let result = ended.result();
+            // What was joined of a message that was cut.
+            state.inbox.clear();
             if state.core.is_close_held() {
                 state.core.release_close(self.now());
                 tell_driver(state);
+            } else {
+                input_taken(state);
             }
             return Poll::Ready(result);
         }
@@ -153,8 +159,21 @@ impl Shared {
         slot: &mut Option<Slot>,
         waker: &Waker,
     ) -> Poll<Result<(), Error>> {
-        self.poll_turn(slot, waker, |state| match message.take() {
+        self.poll_turn(Claim::Firm, slot, waker, |state| match message.take() {
             Some(message) => state.send(message, compress),
+            None => Ok(()),
+        })
+    }
+
+    /// Waits for a sink's turn to send, and then queues the message that it has kept, if any.
+    pub(crate) fn poll_ready(
+        &self,
+        message: &mut Option<Message>,
+        slot: &mut Option<Slot>,
+        waker: &Waker,
+    ) -> Poll<Result<(), Error>> {
+        self.poll_turn(Claim::Loose, slot, waker, |state| match message.take() {
+            Some(message) => state.send(message, Compress::Auto),
             None => Ok(()),
         })
     }
@@ -165,12 +184,13 @@ impl Shared {
         slot: &mut Option<Slot>,
         waker: &Waker,
     ) -> Poll<Result<(), Error>> {
-        self.poll_turn(slot, waker, |state| state.send_prepared(message))
+        self.poll_turn(Claim::Firm, slot, waker, |state| state.send_prepared(message))
     }
 
     /// Waits in the queue of those who send; then does what is to be done.
     pub(super) fn poll_turn(
         &self,
+        claim: Claim,
         slot: &mut Option<Slot>,
         waker: &Waker,
         turn: impl FnOnce(&mut State) -> Result<(), Error>,
@@ -178,16 +198,17 @@ impl Shared {
         let mut state = self.lock();
         let open = state.core.can_send();
         if open && !state.is_turn(*slot) {
-            *slot = Some(state.senders.wait(*slot, waker));
+            *slot = Some(state.senders.wait_as(claim, *slot, waker));
             return Poll::Pending;
         }
         if let Some(slot) = slot.take() {
             state.senders.leave(slot);
         }
         let result = if open { turn(&mut state) } else { Err(Error::new(Kind::Closed)) };
-        state.sender_had_turn();
+        // A turn need not queue anything, and a group may have waited for it.
+        let group = state.sender_had_turn();
         let next = state.next_sender();
-        let driver = state.tell_writer();
+        let driver = if group { state.tell_driver() } else { state.tell_writer() };
         let overdrawn = state.account();
         drop(state);
         next.into_iter().chain(driver).for_each(Waker::wake);
@@ -287,6 +308,11 @@ impl Shared {
             tell_driver(state);
         }
         Poll::Pending
+    }
+
+    /// Whoever reads messages waits for the end no more, and may ask for the next one.
+    pub(crate) fn stop_awaiting_end(&self) {
+        self.lock().awaits_end = false;
     }
 
     /// Waits until `send` would not wait, or the connection ends.
@@ -391,7 +417,7 @@ pub(crate) enum Queue {
     Drained,
     /// The end.
     Watchers,
-    /// A send queue that is empty.
+    /// A send queue that has passed a mark.
     Flushed,
 }
 

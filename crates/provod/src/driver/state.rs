@@ -67,8 +67,10 @@ pub(crate) struct State {
     pub(super) drained: Waiters,
     /// Those who wait for the end.
     pub(super) watchers: Waiters,
-    /// Those who wait until all is written.
+    /// Those who wait until what they queued is written, each up to a mark of its own.
     pub(super) flushed: Waiters,
+    /// Marks that were passed when those were last told.
+    pub(super) marks_passed: u64,
     pub(super) pings: Vec<PingWait>,
     pub(super) next_ping: u64,
     /// The groups that it is in, and what waits for room.
@@ -119,6 +121,7 @@ impl State {
             drained: Waiters::default(),
             watchers: Waiters::default(),
             flushed: Waiters::default(),
+            marks_passed: 0,
             pings: Vec::new(),
             next_ping: 0,
             backlogs: None,
@@ -191,18 +194,22 @@ impl State {
     pub(crate) fn room_made(&mut self) {
         if let Some(waker) = self.next_sender() {
             waker.wake();
+        } else if self.has_room() && self.is_group_next() {
+            // Behind whoever was just woken.
+            self.driver.iter().for_each(Waker::wake_by_ref);
         }
-        if !self.is_congested() {
+        if !self.is_congested() || !self.core.can_send() {
             self.drained.take_all().chain(self.streamer.take()).for_each(Waker::wake);
         }
-        if !self.flushed.is_empty() && !self.core.has_output() {
+        let passed = self.core.marks_passed();
+        if std::mem::replace(&mut self.marks_passed, passed) != passed {
             self.flushed.take_all().for_each(Waker::wake);
         }
     }
 
-    pub(super) fn next_sender(&self) -> Option<Waker> {
+    pub(super) fn next_sender(&mut self) -> Option<Waker> {
         let room = self.has_room() || !self.core.can_send();
-        if room { self.senders.first().cloned() } else { None }
+        if room { self.senders.call() } else { None }
     }
 
     /// Whether a message may be queued without waiting, by whoever's turn it is.
@@ -212,11 +219,7 @@ impl State {
 
     /// Whether whoever has this place, or none yet, may queue a message now.
     pub(super) fn is_turn(&self, slot: Option<Slot>) -> bool {
-        let first = match slot {
-            Some(slot) => self.senders.is_first(slot),
-            None => self.senders.is_empty(),
-        };
-        first && self.has_room()
+        self.senders.is_turn(slot) && self.has_room()
     }
 
     pub(super) fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) {
@@ -268,6 +271,11 @@ impl State {
         account.set(self.core.held_input() + self.inbox.held() + self.carried + output)
     }
 
+    /// Whether it gave up what it held.
+    pub(super) fn has_given_way(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| account.is_closed())
+    }
+
     /// Gives up all that is held, because memory is short. Returns how much that was; `None` when
     /// it did so before.
     pub(super) fn shed(&mut self, now: Timestamp) -> Option<usize> {
@@ -286,7 +294,8 @@ impl State {
         self.end_input(Ended::Failed(error), now);
         self.again = false;
         self.discard(now);
-        self.senders.take_all().chain(self.drained.take_all()).for_each(Waker::wake);
+        let waiting = self.senders.take_all().chain(self.drained.take_all());
+        waiting.chain(self.flushed.take_all()).chain(self.streamer.take()).for_each(Waker::wake);
         self.settle();
         // The driver drops it in its next turn, which is at hand.
         self.carried = 0;

@@ -3,5 +3,8 @@
 
 mod cancelling;
 mod gate;
+mod life;
+mod reading;
 mod script;
+mod turns;
 mod vectors;

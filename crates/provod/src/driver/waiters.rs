@@ -7,49 +7,86 @@ use std::task::Waker;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot(u64);
 
+/// Whether those behind a place must wait until whoever has it leaves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// They must: its future leaves it when it is done and when it is dropped.
+    Firm,
+    /// They may pass once it was called and has not come: nobody says that a sink is still polled.
+    Loose,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    slot: Slot,
+    waker: Waker,
+    claim: Claim,
+    /// It was called since it last asked.
+    called: bool,
+}
+
+impl Waiter {
+    fn may_be_passed(&self) -> bool {
+        self.claim == Claim::Loose && self.called
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    queue: VecDeque<(Slot, Waker)>,
+    queue: VecDeque<Waiter>,
     next: u64,
 }
 
 impl Waiters {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    pub(crate) fn is_first(&self, slot: Slot) -> bool {
-        self.queue.front().is_some_and(|(s, _)| *s == slot)
+    /// Whether nobody is before this place, or before a new one at the end, who must be waited for.
+    pub(crate) fn is_turn(&self, slot: Option<Slot>) -> bool {
+        let before = self.queue.iter().find(|w| Some(w.slot) == slot || !w.may_be_passed());
+        before.map(|w| w.slot) == slot
     }
 
     /// Waits at the end of the queue, or goes on waiting at `slot`.
     pub(crate) fn wait(&mut self, slot: Option<Slot>, waker: &Waker) -> Slot {
+        self.wait_as(Claim::Firm, slot, waker)
+    }
+
+    pub(crate) fn wait_as(&mut self, claim: Claim, slot: Option<Slot>, waker: &Waker) -> Slot {
         if let Some(slot) = slot
-            && let Some((_, kept)) = self.queue.iter_mut().find(|(s, _)| *s == slot)
+            && let Some(waiter) = self.queue.iter_mut().find(|w| w.slot == slot)
         {
-            kept.clone_from(waker);
+            waiter.waker.clone_from(waker);
+            waiter.called = false;
             return slot;
         }
         let slot = Slot(self.next);
         self.next += 1;
-        self.queue.push_back((slot, waker.clone()));
+        self.queue.push_back(Waiter { slot, waker: waker.clone(), claim, called: false });
         slot
     }
 
-    /// Leaves the queue. Returns whether it was first, so that the next one must be told.
+    /// Leaves the queue. Returns whether it was its turn, so that the next one must be told.
     pub(crate) fn leave(&mut self, slot: Slot) -> bool {
-        let first = self.is_first(slot);
-        self.queue.retain(|(s, _)| *s != slot);
-        first
+        let turn = self.is_turn(Some(slot));
+        if let Some(at) = self.queue.iter().position(|w| w.slot == slot) {
+            self.queue.remove(at);
+        }
+        turn
     }
 
-    /// The waker of the first in the queue, who stays there until he leaves.
-    pub(crate) fn first(&self) -> Option<&Waker> {
-        self.queue.front().map(|(_, waker)| waker)
+    /// Calls whoever's turn it is, who stays there until he leaves: returns his waker. Those that
+    /// may be passed are woken on the way.
+    pub(crate) fn call(&mut self) -> Option<Waker> {
+        for waiter in self.queue.iter_mut().filter(|w| !w.may_be_passed()) {
+            waiter.called = true;
+            if waiter.claim == Claim::Firm {
+                return Some(waiter.waker.clone());
+            }
+            waiter.waker.wake_by_ref();
+        }
+        None
     }
 
     /// Empties the queue.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Waker> {
-        std::mem::take(&mut self.queue).into_iter().map(|(_, waker)| waker)
+        std::mem::take(&mut self.queue).into_iter().map(|w| w.waker)
     }
 }

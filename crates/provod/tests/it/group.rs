@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use provod::config::DeflateConfig;
 use provod::group::{Published, SlowPolicy};
+use provod::message::MessageKind;
 use provod::proto::deflate::Pool;
 use provod::proto::raw::RawFrame;
 use provod::proto::{self, DeflateSetup, Event, MaskSource, Payload, Role, Timestamp};
 use provod::server::Running;
 use provod::{CloseCode, Config, Group, Message, Prepared, Server, WebSocket};
 use provod_testkit::peer::Frame;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 
 use crate::peer::{Peer, close, open_narrow, open_with, soon, text, until};
@@ -193,6 +195,33 @@ async fn drop_newest_leaves_out_what_finds_no_room() {
     }
     group.publish(numbered(1000, 4));
     assert_eq!(number(&slow.message().await), 1000);
+}
+
+#[tokio::test]
+async fn a_conversation_has_no_gap_behind_a_streamed_message() {
+    for policy in [SlowPolicy::Close, SlowPolicy::DropNewest] {
+        let mut config = Config::default();
+        config.hard_limit = 10_000;
+        let mut hall = Hall::open(config).await;
+        let group = Group::new();
+        let (mut peer, ws) = hall.enter().await;
+        let _member = group.join(&ws.sender(), policy);
+        let mut writer = ws.send_writer(MessageKind::Binary).await.unwrap();
+        soon(writer.write_all(b"begun")).await.unwrap();
+        soon(writer.flush()).await.unwrap();
+        assert!(!peer.frame().await.unwrap().fin);
+        // They wait for the end of the streamed one, and their bound is the hard limit and one
+        // message.
+        assert_eq!(group.publish(numbered(1, 6000)), all(1));
+        assert_eq!(group.publish(numbered(2, 6000)), all(1), "nothing is displaced");
+        if policy == SlowPolicy::DropNewest {
+            assert_eq!(group.publish(numbered(3, 6000)).dropped, 1);
+        }
+        soon(writer.finish()).await.unwrap();
+        assert!(peer.frame().await.unwrap().fin);
+        assert_eq!(number(&peer.message().await), 1);
+        assert_eq!(number(&peer.message().await), 2);
+    }
 }
 
 #[tokio::test]
@@ -560,7 +589,7 @@ async fn what_is_published_during_a_streamed_message_follows_it() {
         let group = Group::new();
         let (mut peer, ws) = hall.enter().await;
         let _member = group.join(&ws.sender(), policy);
-        let mut writer = ws.send_writer(provod::message::MessageKind::Text).await.unwrap();
+        let mut writer = ws.send_writer(MessageKind::Text).await.unwrap();
         soon(writer.write_all(b"a part, ")).await.unwrap();
         soon(writer.flush()).await.unwrap();
         assert_eq!(group.publish("published"), all(1), "{policy:?}");
