@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 
-use crate::driver::Shared;
+use crate::driver::{Calls, Shared};
 
 /// Connections that hold less are never chosen to give way: their own structures cost more.
 const LEAST: usize = 1 << 10;
@@ -156,11 +157,12 @@ impl MemoryBudget {
         if !self.is_overdrawn() {
             return;
         }
-        let _only_one = lock(&self.0.relieving);
+        let mut calls = Calls::default();
+        let only_one = lock(&self.0.relieving);
         while self.is_overdrawn() {
-            let Some((_, greediest)) = lock(&self.0.holders).pop_last() else { return };
+            let Some((_, greediest)) = lock(&self.0.holders).pop_last() else { break };
             let Some(shared) = greediest.upgrade() else { continue };
-            let Some(freed) = shared.shed() else { continue };
+            let Some(freed) = shared.shed(&mut calls) else { continue };
             let n = self.0.shed.fetch_add(1, Relaxed) + 1;
             let (peer, limit) = (shared.info.peer(), self.limit());
             tracing::debug!(peer, freed, "the memory budget is used up, closing with 1013");
@@ -174,6 +176,8 @@ impl MemoryBudget {
                 );
             }
         }
+        drop(only_one);
+        calls.take().for_each(Waker::wake);
     }
 }
 

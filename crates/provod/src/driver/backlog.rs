@@ -277,7 +277,9 @@ impl Shared {
         let delivery = state.deliver(id, message, self.config.hard_limit, &mut after.displaced);
         let congested = state.is_congested();
         if matches!(delivery, Delivery::Queued { .. }) {
-            after.wakers.extend(state.tell_writer());
+            state.tell_writer();
+            // The group is locked here, too.
+            after.wakers.extend(state.calls.take());
             if let Some(budget) = state.account() {
                 after.budget = Some(budget);
             }

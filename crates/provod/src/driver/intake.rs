@@ -179,9 +179,7 @@ impl State {
         for waiting in self.pings.iter_mut().filter(|p| p.id <= id && p.answer.is_none()) {
             let since = now.since(waiting.queued);
             waiting.answer = Some(if waiting.id == id { rtt.unwrap_or(since) } else { since });
-            if let Some(waker) = waiting.waker.take() {
-                waker.wake();
-            }
+            self.calls.extend(waiting.waker.take());
         }
     }
 
@@ -193,7 +191,7 @@ impl State {
         if let Some(reader) = self.reader.take()
             && !reader.will_wake(own)
         {
-            reader.wake();
+            self.calls.add(reader);
         }
     }
 
@@ -228,7 +226,7 @@ impl State {
             self.core.release_close(now);
         }
         let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());
-        pings.chain(self.reader.take()).for_each(Waker::wake);
+        self.calls.extend(pings.chain(self.reader.take()));
     }
 
     pub(super) fn discard(&mut self, now: Timestamp) {

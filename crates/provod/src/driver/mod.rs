@@ -9,6 +9,7 @@
 mod backlog;
 mod inbox;
 mod intake;
+mod lock;
 mod pieces;
 mod shared;
 mod state;
@@ -35,6 +36,7 @@ use crate::transport::Transport;
 
 pub(crate) use backlog::Delivery;
 pub(crate) use inbox::Piece;
+pub(crate) use lock::Calls;
 pub(crate) use pieces::Flush;
 pub(crate) use shared::{Info, Place, Queue, Shared};
 pub(crate) use waiters::Slot;

@@ -101,18 +101,15 @@ impl Shared {
     /// it ends the connection.
     pub(crate) fn give_turn_back(&self, unfinished: bool) {
         let now = self.now();
-        let next = self.change(|state| {
+        self.change(|state| {
             state.streaming = false;
             state.streamer = None;
             if unfinished {
                 let reason = "a message was not finished";
                 state.close(CloseFrame::new(CloseCode::INTERNAL_ERROR, reason).ok(), now);
             }
-            state.next_sender()
+            state.call_sender();
         });
-        if let Some(next) = next {
-            next.wake();
-        }
     }
 
     /// Queues a message of whoever has waited for his turn; gives it back when one in pieces has

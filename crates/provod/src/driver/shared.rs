@@ -1,6 +1,6 @@
 //! The state that a driver and the handles to it share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use provod_proto::{CloseFrame, Closed, Compress, Connection, Message, Prepared, 
 use tokio::time::Instant;
 
 use super::inbox::Inbox;
+use super::lock::{Calls, Locked};
 use super::state::{PingWait, State, register};
 use super::waiters::{Claim, Slot};
 use crate::budget::MemoryBudget;
@@ -58,9 +59,9 @@ impl Shared {
         })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> Locked<'_> {
         // Nothing that runs under the lock leaves the state half changed when it panics.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -83,27 +84,21 @@ impl Shared {
     pub(super) fn output<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = f(&mut state);
-        let waker = state.tell_writer();
+        state.tell_writer();
         let overdrawn = state.account();
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
         relieve(overdrawn);
         result
     }
 
     /// Gives up all that the connection holds, because memory is short. Returns how much that was;
-    /// `None` when it did so before.
-    pub(crate) fn shed(&self) -> Option<usize> {
+    /// `None` when it did so before. Those who must be woken are added to `calls`.
+    pub(crate) fn shed(&self, calls: &mut Calls) -> Option<usize> {
         let now = self.now();
         let mut state = self.lock();
         let freed = state.shed(now);
-        let waker = state.tell_driver();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        state.tell_driver();
+        calls.extend(state.calls.take());
         freed
     }
 
@@ -207,11 +202,14 @@ impl Shared {
         let result = if open { turn(&mut state) } else { Err(Error::new(Kind::Closed)) };
         // A turn need not queue anything, and a group may have waited for it.
         let group = state.sender_had_turn();
-        let next = state.next_sender();
-        let driver = if group { state.tell_driver() } else { state.tell_writer() };
+        state.call_sender();
+        if group {
+            state.tell_driver();
+        } else {
+            state.tell_writer();
+        }
         let overdrawn = state.account();
         drop(state);
-        next.into_iter().chain(driver).for_each(Waker::wake);
         relieve(overdrawn);
         Poll::Ready(result)
     }
@@ -219,30 +217,19 @@ impl Shared {
     /// Somebody gives up his place.
     pub(crate) fn leave(&self, queue: Queue, slot: Slot) {
         let mut state = self.lock();
-        let mut driver = None;
-        let next = match queue {
-            Queue::Senders if state.senders.leave(slot) => {
-                if state.sender_had_turn() {
-                    driver = state.tell_driver();
-                }
-                state.next_sender()
-            }
-            Queue::Senders => None,
-            Queue::Drained => {
-                state.drained.leave(slot);
-                None
-            }
-            Queue::Watchers => {
-                state.watchers.leave(slot);
-                None
-            }
-            Queue::Flushed => {
-                state.flushed.leave(slot);
-                None
-            }
+        let waiters = match queue {
+            Queue::Senders => &mut state.senders,
+            Queue::Drained => &mut state.drained,
+            Queue::Watchers => &mut state.watchers,
+            Queue::Flushed => &mut state.flushed,
         };
-        drop(state);
-        next.into_iter().chain(driver).for_each(Waker::wake);
+        let turn = waiters.leave(slot);
+        if turn && matches!(queue, Queue::Senders) {
+            if state.sender_had_turn() {
+                state.tell_driver();
+            }
+            state.call_sender();
+        }
     }
 
     pub(crate) fn try_send(&self, message: Message) -> Result<(), TrySendError<Message>> {
@@ -381,7 +368,7 @@ impl Shared {
 }
 
 /// Something was taken off the inbox, once the lock is given back.
-pub(super) fn input_taken(mut state: MutexGuard<'_, State>) {
+pub(super) fn input_taken(mut state: Locked<'_>) {
     if state.paused && state.is_inbox_half_empty() {
         tell_driver(state);
     } else {
@@ -392,13 +379,10 @@ pub(super) fn input_taken(mut state: MutexGuard<'_, State>) {
 }
 
 /// Tells the driver that something changed, once the lock is given back.
-pub(super) fn tell_driver(mut state: MutexGuard<'_, State>) {
-    let waker = state.tell_driver();
+pub(super) fn tell_driver(mut state: Locked<'_>) {
+    state.tell_driver();
     let overdrawn = state.account();
     drop(state);
-    if let Some(waker) = waker {
-        waker.wake();
-    }
     relieve(overdrawn);
 }
 

@@ -12,6 +12,7 @@ use provod_proto::{
 
 use super::backlog::Backlogs;
 use super::inbox::{Ended, Inbox};
+use super::lock::Calls;
 use super::waiters::{Slot, Waiters};
 use crate::budget::{Account, MemoryBudget};
 use crate::config::Config;
@@ -54,6 +55,8 @@ pub(crate) struct State {
     pub(super) unsent: bool,
     /// The application waits for the end and for nothing else.
     pub(super) awaits_end: bool,
+    /// Those to wake once the lock is given back.
+    pub(super) calls: Calls,
     pub(super) driver: Option<Waker>,
     pub(super) reader: Option<Waker>,
     /// Messages are given out as they arrive.
@@ -112,6 +115,7 @@ impl State {
             dirty: false,
             unsent: false,
             awaits_end: false,
+            calls: Calls::default(),
             driver: None,
             reader: None,
             pieces: false,
@@ -158,22 +162,25 @@ impl State {
         self.unsent = false;
     }
 
-    /// The waker to call after the lock is given back, if the driver would not see the change
-    /// itself.
-    pub(super) fn tell_driver(&mut self) -> Option<Waker> {
+    /// Wakes the driver, if it would not see the change itself.
+    pub(super) fn tell_driver(&mut self) {
         self.dirty = true;
-        self.driver_elsewhere()
+        self.call_driver();
     }
 
     /// The same, where only output was queued.
-    pub(super) fn tell_writer(&mut self) -> Option<Waker> {
+    pub(super) fn tell_writer(&mut self) {
         // Where nothing could be queued, there is nothing to tell.
         self.unsent |= self.core.has_output();
-        if self.unsent { self.driver_elsewhere() } else { None }
+        if self.unsent {
+            self.call_driver();
+        }
     }
 
-    pub(super) fn driver_elsewhere(&self) -> Option<Waker> {
-        if self.in_turn { None } else { self.driver.clone() }
+    fn call_driver(&mut self) {
+        if !self.in_turn {
+            self.calls.extend(self.driver.clone());
+        }
     }
 
     // ---- output ----
@@ -192,24 +199,23 @@ impl State {
 
     /// Output was taken: the first of those who wait may send.
     pub(crate) fn room_made(&mut self) {
-        if let Some(waker) = self.next_sender() {
-            waker.wake();
-        } else if self.has_room() && self.is_group_next() {
+        if !self.call_sender() && self.has_room() && self.is_group_next() {
             // Behind whoever was just woken.
-            self.driver.iter().for_each(Waker::wake_by_ref);
+            self.calls.extend(self.driver.clone());
         }
         if !self.is_congested() || !self.core.can_send() {
-            self.drained.take_all().chain(self.streamer.take()).for_each(Waker::wake);
+            self.calls.extend(self.drained.take_all().chain(self.streamer.take()));
         }
         let passed = self.core.marks_passed();
         if std::mem::replace(&mut self.marks_passed, passed) != passed {
-            self.flushed.take_all().for_each(Waker::wake);
+            self.calls.extend(self.flushed.take_all());
         }
     }
 
-    pub(super) fn next_sender(&mut self) -> Option<Waker> {
+    /// Wakes whoever may send now; returns whether somebody must be waited for.
+    pub(super) fn call_sender(&mut self) -> bool {
         let room = self.has_room() || !self.core.can_send();
-        if room { self.senders.call() } else { None }
+        room && self.senders.call(&mut self.calls)
     }
 
     /// Whether a message may be queued without waiting, by whoever's turn it is.
@@ -231,7 +237,7 @@ impl State {
             // Closing twice is no fault: the first one counts.
             let _ = self.core.close(frame, now);
         }
-        self.senders.take_all().chain(self.streamer.take()).for_each(Waker::wake);
+        self.calls.extend(self.senders.take_all().chain(self.streamer.take()));
     }
 
     pub(crate) fn close_with(&mut self, code: CloseCode, reason: &'static str, now: Timestamp) {
@@ -251,9 +257,14 @@ impl State {
     pub(crate) fn output_broken(&mut self, error: std::io::Error, now: Timestamp) {
         self.broken.get_or_insert(error);
         self.core.handle_output_lost(now);
-        let waiting = self.senders.take_all().chain(self.drained.take_all());
-        waiting.chain(self.flushed.take_all()).chain(self.streamer.take()).for_each(Waker::wake);
+        self.call_all_senders();
         self.settle();
+    }
+
+    /// Wakes all who wait to send, for room, or for what they sent to leave.
+    fn call_all_senders(&mut self) {
+        let waiting = self.senders.take_all().chain(self.drained.take_all());
+        self.calls.extend(waiting.chain(self.flushed.take_all()).chain(self.streamer.take()));
     }
 
     // ---- memory ----
@@ -294,8 +305,7 @@ impl State {
         self.end_input(Ended::Failed(error), now);
         self.again = false;
         self.discard(now);
-        let waiting = self.senders.take_all().chain(self.drained.take_all());
-        waiting.chain(self.flushed.take_all()).chain(self.streamer.take()).for_each(Waker::wake);
+        self.call_all_senders();
         self.settle();
         // The driver drops it in its next turn, which is at hand.
         self.carried = 0;
@@ -349,10 +359,8 @@ impl State {
             self.ended.get_or_insert(ended);
         }
         let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());
-        let waiting = self.reader.take().into_iter().chain(self.watchers.take_all());
-        let waiting = waiting.chain(self.drained.take_all()).chain(self.flushed.take_all());
-        let waiting = waiting.chain(self.streamer.take());
-        pings.chain(waiting).chain(self.senders.take_all()).for_each(Waker::wake);
+        self.calls.extend(pings.chain(self.reader.take()).chain(self.watchers.take_all()));
+        self.call_all_senders();
     }
 }
 

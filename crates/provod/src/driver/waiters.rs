@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
+use super::lock::Calls;
+
 /// A place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot(u64);
@@ -72,17 +74,17 @@ impl Waiters {
         turn
     }
 
-    /// Calls whoever's turn it is, who stays there until he leaves: returns his waker. Those that
-    /// may be passed are woken on the way.
-    pub(crate) fn call(&mut self) -> Option<Waker> {
+    /// Calls whoever's turn it is, who stays there until he leaves, and on the way those that may be
+    /// passed. Returns whether there is somebody who must be waited for.
+    pub(crate) fn call(&mut self, calls: &mut Calls) -> bool {
         for waiter in self.queue.iter_mut().filter(|w| !w.may_be_passed()) {
             waiter.called = true;
+            calls.add(waiter.waker.clone());
             if waiter.claim == Claim::Firm {
-                return Some(waiter.waker.clone());
+                return true;
             }
-            waiter.waker.wake_by_ref();
         }
-        None
+        false
     }
 
     /// Empties the queue.

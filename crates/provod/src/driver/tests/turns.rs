@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::SinkExt;
 use provod_proto::{Message, MessageKind, Side};
@@ -170,4 +171,29 @@ async fn a_sink_that_is_not_ready_refuses_and_loses_nothing() {
     drop(writer);
     SinkExt::<Message>::flush(&mut ws).await.unwrap();
     assert!(ends_with(&gate, "kept"));
+}
+
+/// A waker that uses the connection, as one may that takes its owner's lock while its owner sends.
+struct Sends(Mutex<Option<crate::Sender>>);
+
+impl Wake for Sends {
+    fn wake(self: Arc<Self>) {
+        let sender = self.0.lock().unwrap().take();
+        if let Some(sender) = sender {
+            sender.try_send("from a waker").unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_may_use_the_connection_that_wakes_it() {
+    let (gate, ws) = opened(Config { high_water: 1, ..Config::default() });
+    ws.send("stopper").await.unwrap();
+    let waker = Arc::new(Sends(Mutex::new(Some(ws.sender()))));
+    let mut drained = pin!(ws.drained());
+    let waker = Waker::from(waker);
+    assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    gate.make_room(usize::MAX);
+    settled().await;
+    assert!(ends_with(&gate, "from a waker"));
 }
