@@ -2,6 +2,7 @@
 
 use provod_proto::deflate::{Level, Pool, compress_once};
 use provod_proto::raw::RawFrame;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::peer::soon;
 use crate::visitor::{Guest, Host, Visit, answer, binary, close, command, ended, text, visit};
@@ -186,6 +187,37 @@ async fn code_10_the_peer_closes_with_another_code() {
     };
     let (seen, ()) = tokio::join!(visit(&[&host.url()], ""), server);
     seen.expect_failure(10, &["1011: oops"]);
+}
+
+#[tokio::test]
+async fn codes_9_and_10_are_told_though_the_peer_takes_no_more_input() {
+    for (last, code, says) in [
+        (close(4008, "slow down"), 10, "4008: slow down"),
+        (RawFrame::new(3, "").to_bytes(), 9, "opcode"),
+    ] {
+        // Behind a reset, only Linux still gives out what came before it.
+        for hangs_up in [false, cfg!(target_os = "linux")] {
+            let host = Host::new().await;
+            let arguments = ["--close-timeout=200ms", &*host.url()];
+            let mut child = command(&arguments).spawn().unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            // More than any queue and socket holds: it ends when nobody reads it any more.
+            let endless = async move {
+                let lines = [[b'x'; 9999].as_slice(), b"\n"].concat().repeat(10);
+                while stdin.write_all(&lines).await.is_ok() {}
+            };
+            let server = async {
+                let (mut guest, _) = host.open().await;
+                guest.frame().await.expect("the first line");
+                guest.send([text("last"), last.clone()].concat()).await;
+                // With input unread, this is a reset behind the last words.
+                if hangs_up { None } else { Some(guest) }
+            };
+            let (seen, (), _guest) = tokio::join!(ended(child), soon(endless), server);
+            seen.expect_failure(code, &[says]);
+            assert_eq!(seen.text(), "last\n");
+        }
+    }
 }
 
 #[tokio::test]
