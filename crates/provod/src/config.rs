@@ -5,7 +5,7 @@ use std::time::Duration;
 use provod_proto as proto;
 
 pub use provod_proto::deflate::Level;
-pub use provod_proto::handshake::{DeflateConfig, HeadLimits};
+pub use provod_proto::handshake::{DeflateConfig, DeflateParams, HeadLimits};
 pub use provod_proto::{Compression, Keepalive, Limits};
 
 pub use crate::budget::MemoryBudget;

@@ -127,7 +127,20 @@ impl Sender {
     ///
     /// As [`WebSocket::send`](crate::WebSocket::send).
     pub async fn send_writer(&self, kind: MessageKind) -> Result<MessageWriter, Error> {
-        MessageWriter::begin(&self.shared, kind).await
+        self.send_writer_with(kind, Compress::Auto).await
+    }
+
+    /// As [`WebSocket::send_writer_with`](crate::WebSocket::send_writer_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send`](crate::WebSocket::send).
+    pub async fn send_writer_with(
+        &self,
+        kind: MessageKind,
+        compress: Compress,
+    ) -> Result<MessageWriter, Error> {
+        MessageWriter::begin(&self.shared, kind, compress).await
     }
 
     /// As [`WebSocket::ping`](crate::WebSocket::ping).

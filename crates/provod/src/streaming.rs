@@ -130,26 +130,23 @@ enum Phase {
 }
 
 impl MessageWriter {
-    pub(crate) async fn begin(shared: &Arc<Shared>, kind: MessageKind) -> Result<Self, Error> {
+    pub(crate) async fn begin(
+        shared: &Arc<Shared>,
+        kind: MessageKind,
+        compress: Compress,
+    ) -> Result<Self, Error> {
         let mut place = Place::new(shared, Queue::Senders);
         poll_fn(|cx| shared.poll_take_turn(&mut place.slot, cx.waker())).await?;
         Ok(Self {
             shared: shared.clone(),
             kind,
-            compress: Compress::Auto,
+            compress,
             buf: BytesMut::new(),
             phase: Phase::New,
             unflushed: false,
             failed: false,
             flush: Flush::default(),
         })
-    }
-
-    /// Says whether the message is compressed, where compression was agreed; by default it is. To
-    /// be called before the first write: once a part of the message has left it changes nothing.
-    pub fn compress(mut self, compress: Compress) -> Self {
-        self.compress = compress;
-        self
     }
 
     /// Ends the message: waits for room and queues what is left of it.

@@ -186,6 +186,20 @@ impl WebSocket {
         self.sender.send_writer(kind).await
     }
 
+    /// As [`send_writer`](Self::send_writer), and says whether the message is compressed, where
+    /// compression was agreed. [`Compress::Auto`] does, since the length is not known.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_writer_with(
+        &self,
+        kind: MessageKind,
+        compress: Compress,
+    ) -> Result<MessageWriter, Error> {
+        self.sender.send_writer_with(kind, compress).await
+    }
+
     /// Queues a message without waiting, as [`Sender::try_send`].
     ///
     /// # Errors

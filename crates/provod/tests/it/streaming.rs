@@ -206,8 +206,7 @@ async fn text_is_streamed_whole_through_compression_and_cuts() {
         let (client, mut server) = pair(Config::default(), deflate).await;
         let text = poem(700_000);
         for compress in [Compress::Auto, Compress::Never] {
-            let mut writer =
-                client.send_writer(MessageKind::Text).await.unwrap().compress(compress);
+            let mut writer = client.send_writer_with(MessageKind::Text, compress).await.unwrap();
             let bytes = text.clone();
             let writing = tokio::spawn(async move {
                 // Odd pieces, which cut characters.
