@@ -1,31 +1,27 @@
 //! One connection after the opening handshake: the glue between the parts.
 
 mod closing;
+mod commands;
 
 use std::fmt;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::close::{Cause, CloseFrame, Closed, Input, State};
 use crate::config::{Config, Side};
 use crate::deflate::{Compressor, Inflater, Pool};
-use crate::error::{Error, LimitError, UsageError};
+use crate::error::Error;
 use crate::event::{Event, Progress, TracedFrame};
 use crate::handshake::DeflateParams;
 use crate::keepalive::Keepalive;
 use crate::mask::MaskSource;
-use crate::message::{Message, MessageKind};
-use crate::prepared::Prepared;
 use crate::receive::{Incoming, Step};
-use crate::send::{Compress, Deflate, Encoded, Outgoing};
+use crate::send::{Deflate, Encoded, Outgoing};
 use crate::time::Timestamp;
 use crate::timer::{TimerKind, Timers};
-
-/// Encoded bytes that a connection which gives way to others still tries to write.
-const SHED_KEEPS: usize = 4096;
 
 /// Which end this is, and what only that end needs.
 pub enum Role {
@@ -327,152 +323,6 @@ impl Connection {
         self.close_progress(now);
     }
 
-    // ---- commands ----
-
-    /// Queues a message, whole.
-    ///
-    /// # Errors
-    ///
-    /// When the connection is closing, or a streamed message is not finished.
-    pub fn send(&mut self, message: Message) -> Result<(), UsageError> {
-        self.send_with(message, Compress::Auto)
-    }
-
-    /// Queues a message and says whether it is compressed.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn send_with(&mut self, message: Message, compress: Compress) -> Result<(), UsageError> {
-        self.may_send()?;
-        self.outgoing.message(message, compress, &self.config)
-    }
-
-    /// Queues a message that is encoded once for many connections.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn send_prepared(
-        &mut self,
-        message: &Prepared,
-        compress: Compress,
-    ) -> Result<(), UsageError> {
-        self.may_send()?;
-        self.outgoing.prepared(message, compress, &self.config)
-    }
-
-    /// Begins a message whose pieces follow with [`send_chunk`](Self::send_chunk). Other messages
-    /// wait until it is finished; Pings and Pongs do not.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn begin_message(
-        &mut self,
-        kind: MessageKind,
-        compress: Compress,
-    ) -> Result<(), UsageError> {
-        self.may_send()?;
-        self.outgoing.begin(kind, compress)
-    }
-
-    /// Queues a piece of the message begun. The pieces of a text message together must be UTF-8; a
-    /// character may be cut between them.
-    ///
-    /// # Errors
-    ///
-    /// When no message was begun, the connection is closing, or the piece makes the text bad UTF-8:
-    /// then the piece is not queued.
-    pub fn send_chunk(&mut self, data: Bytes, last: bool) -> Result<(), UsageError> {
-        self.may_send()?;
-        self.outgoing.chunk(data, last)
-    }
-
-    /// Lets all pieces so far leave, those too that a compressor would keep for later. Costs some
-    /// bytes where the message is compressed, and nothing else.
-    ///
-    /// # Errors
-    ///
-    /// As [`send_chunk`](Self::send_chunk).
-    pub fn flush_message(&mut self) -> Result<(), UsageError> {
-        self.may_send()?;
-        self.outgoing.flush()
-    }
-
-    /// Takes [`begin_message`](Self::begin_message) back, unless a piece was queued since. Returns
-    /// whether it did.
-    pub fn cancel_message(&mut self) -> bool {
-        self.outgoing.cancel()
-    }
-
-    /// Queues a Ping. Its Pong comes as [`Event::Pong`] with the round-trip time.
-    ///
-    /// # Errors
-    ///
-    /// When the connection is closing, the payload is above 125 bytes, or 64 Pings wait already.
-    pub fn ping(&mut self, payload: impl Into<Bytes>) -> Result<(), UsageError> {
-        self.may_send()?;
-        self.outgoing.ping(payload.into())
-    }
-
-    /// Closes: the Close frame (or, after a violation by the peer, the one that tells of it) leaves
-    /// behind everything queued, and the closing handshake ends within
-    /// [`close_timeout`](Config::close_timeout). Without a frame, the Close has no code.
-    ///
-    /// # Errors
-    ///
-    /// When the connection is closing already, or the frame is not one that
-    /// [`CloseFrame::new`] would have made.
-    pub fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) -> Result<(), UsageError> {
-        self.may_send()?;
-        frame.as_ref().map_or(Ok(()), CloseFrame::check)?;
-        // A violation is told with its own code, whatever the application thinks of the connection.
-        let frame = if self.state == State::FailHeld { self.answer() } else { frame };
-        self.outgoing.close(frame);
-        self.cause.get_or_insert(Cause::Local);
-        self.turn(Input::Local, now);
-        Ok(())
-    }
-
-    /// The application has taken every message and asked for the next one, or is gone: now the
-    /// answer to the peer's Close, or the Close that tells of its violation, may leave.
-    pub fn release_close(&mut self, now: Timestamp) {
-        self.turn(Input::Release, now);
-    }
-
-    /// Gives up what this connection holds because memory is short: the message in the making, and
-    /// all output that is not encoded. The peer is told with 1013, Try Again Later, right behind
-    /// what is encoded; where that is more than 4 KiB, which a peer that does not read will not
-    /// take soon, the connection is over at once. Returns the error that the connection ends with.
-    pub fn shed(&mut self, now: Timestamp) -> Error {
-        let error = Error::from(LimitError::MemoryBudget);
-        self.incoming.abandon();
-        self.given_up += self.outgoing.abandon_waiting();
-        if self.is_receiving() || self.is_close_held() {
-            self.fail(error.clone(), now);
-            self.turn(Input::Release, now);
-        }
-        if self.outgoing.encoded() > SHED_KEEPS {
-            self.turn(Input::Lost, now);
-        }
-        self.flushed(now);
-        error
-    }
-
-    /// Marks the end of the data that is queued now and returns the number of the mark. Once
-    /// [`marks_passed`](Self::marks_passed) is above that number, the transport has taken all of it
-    /// (or it was given up).
-    pub fn mark(&mut self) -> u64 {
-        self.outgoing.mark()
-    }
-
-    /// Gives messages out as [`Event::Chunk`]: what is held of one that has begun comes with its
-    /// next piece. Off again, a message that was begun in pieces ends in pieces.
-    pub fn stream_messages(&mut self, on: bool) {
-        self.incoming.set_streamed(on);
-    }
-
     // ---- outputs ----
 
     /// Encodes what is due and points `slices` at the bytes to write next, in order; returns how
@@ -602,14 +452,6 @@ impl Connection {
     }
 
     // ---- inside ----
-
-    fn may_send(&self) -> Result<(), UsageError> {
-        match self.state {
-            _ if self.output_lost.is_some() => Err(UsageError::Closing),
-            State::Open | State::PeerHeld | State::FailHeld | State::EofHeld => Ok(()),
-            _ => Err(UsageError::Closing),
-        }
-    }
 
     /// Answers what a step brought.
     fn stepped(&mut self, step: Step, now: Timestamp) -> Progress {

@@ -89,9 +89,9 @@ impl SinkPart {
     }
 }
 
-/// `poll_ready` waits as [`send`](Sender::send) does, and lets others pass when it is woken and does
-/// not come; `poll_flush` waits until all that was queued before it is handed to the system; `poll_close` closes with 1000 and waits for the end, while messages can still be
-/// received.
+/// `poll_ready` waits as [`send`](Sender::send) does, and lets others pass when it is woken and
+/// does not come; `poll_flush` waits until all that was queued before it is handed to the system;
+/// `poll_close` closes with 1000 and waits for the end, while messages can still be received.
 impl Sink<Message> for Sender {
     type Error = Error;
 

@@ -16,10 +16,10 @@ use crate::streaming::MessageWriter;
 
 /// A handle for sending on a connection. Clone it freely, give it to any task.
 ///
-/// It is a [`Sink`](futures_sink::Sink) of messages too; see [`WebSocket`](crate::WebSocket) for what
-/// that adds. It does not keep the connection open: when the [`WebSocket`](crate::WebSocket), or
-/// after [`split`](crate::WebSocket::split) the [`Receiver`](crate::Receiver), is dropped, nothing
-/// more can be sent.
+/// It is a [`Sink`](futures_sink::Sink) of messages too; see [`WebSocket`](crate::WebSocket) for
+/// what that adds. It does not keep the connection open: when the [`WebSocket`](crate::WebSocket),
+/// or after [`split`](crate::WebSocket::split) the [`Receiver`](crate::Receiver), is dropped,
+/// nothing more can be sent.
 pub struct Sender {
     pub(crate) shared: Arc<Shared>,
     /// `None` until it is used as a sink.

@@ -240,7 +240,8 @@ impl WebSocket {
 
     /// Closes the connection with a code and a reason, behind everything queued, and waits for the
     /// outcome. It ends within [`close_timeout`](crate::Config::close_timeout), whatever the
-    /// peer does, unless [`close_extends`](crate::Config::close_extends) is on. Messages that still arrive are thrown away.
+    /// peer does, unless [`close_extends`](crate::Config::close_extends) is on. Messages that still
+    /// arrive are thrown away.
     ///
     /// On a connection that is closing or closed already, it changes nothing and returns the
     /// outcome. Dropped in the middle, it has closed all the same.
@@ -281,8 +282,8 @@ impl WebSocket {
     /// end until the close timeout when nobody takes them; where they are more than
     /// [`read_ahead`](crate::Config::read_ahead), the peer's Close behind them is not even read.
     ///
-    /// It does not close: on an open connection it waits until somebody does. The outcome is known as
-    /// soon as nothing can change it any more; TCP may end a moment later. Cancel safe.
+    /// It does not close: on an open connection it waits until somebody does. The outcome is known
+    /// as soon as nothing can change it any more; TCP may end a moment later. Cancel safe.
     pub async fn closed(&mut self) -> Closed {
         self.receiver.closed().await
     }

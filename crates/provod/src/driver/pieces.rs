@@ -123,8 +123,8 @@ impl Shared {
         })
     }
 
-    /// Waits until all that was queued when it was first asked was handed to the system; what others
-    /// queue later is not waited for.
+    /// Waits until all that was queued when it was first asked was handed to the system; what
+    /// others queue later is not waited for.
     pub(crate) fn poll_flushed(&self, flush: &mut Flush, waker: &Waker) -> Poll<Result<(), Error>> {
         let flushed = self.poll_mark(flush, waker);
         if flushed.is_ready() {

@@ -74,8 +74,8 @@ impl Waiters {
         turn
     }
 
-    /// Calls whoever's turn it is, who stays there until he leaves, and on the way those that may be
-    /// passed. Returns whether there is somebody who must be waited for.
+    /// Calls whoever's turn it is, who stays there until he leaves, and on the way those that may
+    /// be passed. Returns whether there is somebody who must be waited for.
     pub(crate) fn call(&mut self, calls: &mut Calls) -> bool {
         for waiter in self.queue.iter_mut().filter(|w| !w.may_be_passed()) {
             waiter.called = true;
