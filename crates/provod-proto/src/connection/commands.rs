@@ -104,7 +104,7 @@ impl Connection {
 
     /// Closes: the Close frame (or, after a violation by the peer, the one that tells of it) leaves
     /// behind everything queued, and the closing handshake ends within
-    /// [`close_timeout`](Config::close_timeout). Without a frame, the Close has no code.
+    /// [`close_timeout`](crate::Config::close_timeout). Without a frame, the Close has no code.
     ///
     /// # Errors
     ///
