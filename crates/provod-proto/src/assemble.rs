@@ -83,9 +83,19 @@ impl Assembly {
         Ok(())
     }
 
-    /// Gives the message out piece by piece from here; what is held comes with the next piece.
+    /// Gives the message out piece by piece from here.
     pub(crate) fn stream(&mut self) {
         self.streamed = true;
+    }
+
+    /// What was held when that began.
+    pub(crate) fn give_out_held(&mut self) -> Option<Event> {
+        let held = match (self.streamed, self.plain.is_empty(), self.inflated.is_empty()) {
+            (true, false, _) => std::mem::take(&mut self.plain).freeze(),
+            (true, true, false) => Bytes::from(std::mem::take(&mut self.inflated)),
+            _ => return None,
+        };
+        Some(self.chunk(false, Payload::Owned(held)))
     }
 
     /// Takes an unmasked piece that lies at `at` in the input.
@@ -96,12 +106,7 @@ impl Assembly {
             if input.is_empty() {
                 return Ok(None);
             }
-            if self.plain.is_empty() {
-                return Ok(Some(self.chunk(false, Payload::Located(at..at + input.len()))));
-            }
-            self.plain.extend_from_slice(input);
-            let piece = std::mem::take(&mut self.plain).freeze();
-            return Ok(Some(self.chunk(false, Payload::Owned(piece))));
+            return Ok(Some(self.chunk(false, Payload::Located(at..at + input.len()))));
         }
         self.plain.extend_from_slice(input);
         Ok(None)

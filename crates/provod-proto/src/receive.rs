@@ -105,10 +105,15 @@ impl Incoming {
 
     /// Handles at most one frame.
     pub(crate) fn step(&mut self, input: &mut [u8], limits: &Limits) -> Result<Step, Error> {
-        if self.finishing {
-            return self.finish_inflating(Step::default(), limits);
-        }
         let mut step = Step::default();
+        if let Some(held) = self.message.as_mut().and_then(|m| m.give_out_held()) {
+            step.event = Some(held);
+            step.again = self.finishing;
+            return Ok(step);
+        }
+        if self.finishing {
+            return self.finish_inflating(step, limits);
+        }
         let frame = match self.frame {
             Some(frame) => frame,
             None => {

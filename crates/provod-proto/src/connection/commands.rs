@@ -154,8 +154,8 @@ impl Connection {
     }
 
     /// Gives messages out as [`Event::Chunk`](crate::Event::Chunk): what is held of one that has
-    /// begun comes with its next piece. Off again, a message that was begun in pieces ends in
-    /// pieces.
+    /// begun comes with the next call of [`handle_input`](Self::handle_input), which needs no input
+    /// for it. Off again, a message that was begun in pieces ends in pieces.
     pub fn stream_messages(&mut self, on: bool) {
         self.incoming.set_streamed(on);
     }

@@ -123,6 +123,10 @@ impl Shared {
         if state.pieces != pieces {
             state.pieces = pieces;
             state.core.stream_messages(pieces);
+            if pieces && state.core.held_input() > 0 {
+                state.again = true;
+                state.tell_driver();
+            }
         }
         if let Some(message) = pop(&mut state.inbox) {
             input_taken(state);
