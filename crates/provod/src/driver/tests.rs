@@ -4,6 +4,7 @@
 mod cancelling;
 mod gate;
 mod life;
+mod peers;
 mod reading;
 mod script;
 mod turns;
