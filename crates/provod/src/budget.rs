@@ -158,12 +158,19 @@ impl MemoryBudget {
             return;
         }
         let mut calls = Calls::default();
+        let mut gave_way = Vec::new();
         let only_one = lock(&self.0.relieving);
         while self.is_overdrawn() {
             let Some((_, greediest)) = lock(&self.0.holders).pop_last() else { break };
             let Some(shared) = greediest.upgrade() else { continue };
             let Some(freed) = shared.shed(&mut calls) else { continue };
             let n = self.0.shed.fetch_add(1, Relaxed) + 1;
+            gave_way.push((shared, freed, n));
+        }
+        drop(only_one);
+        calls.take().for_each(Waker::wake);
+        // A log may go to a connection that counts here.
+        for (shared, freed, n) in gave_way {
             let (peer, limit) = (shared.info.peer(), self.limit());
             tracing::debug!(peer, freed, "the memory budget is used up, closing with 1013");
             // Under attack there may be many: a line for each would be an attack of its own.
@@ -176,8 +183,6 @@ impl MemoryBudget {
                 );
             }
         }
-        drop(only_one);
-        calls.take().for_each(Waker::wake);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Payloads are left out unless [`Config::trace_payload`](crate::Config::trace_payload) asks for
 //! them.
 
-use provod_proto::{Connection, TracedFrame};
+use provod_proto::TracedFrame;
 
 const TARGET: &str = "provod::wire";
 
@@ -11,9 +11,9 @@ pub(crate) fn is_on() -> bool {
     tracing::enabled!(target: "provod::wire", tracing::Level::TRACE)
 }
 
-/// Writes out the frames that the core has seen since the last time.
-pub(crate) fn flush(core: &mut Connection, peer: &str) {
-    for TracedFrame { sent, header, payload, .. } in core.poll_trace() {
+/// Writes out frames that the core has seen.
+pub(crate) fn write(frames: Vec<TracedFrame>, peer: &str) {
+    for TracedFrame { sent, header, payload, .. } in frames {
         let way = if sent { "out" } else { "in" };
         tracing::trace!(
             target: TARGET,

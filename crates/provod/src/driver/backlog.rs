@@ -278,12 +278,12 @@ impl Shared {
         let congested = state.is_congested();
         if matches!(delivery, Delivery::Queued { .. }) {
             state.tell_writer();
-            // The group is locked here, too.
-            after.wakers.extend(state.calls.take());
             if let Some(budget) = state.account() {
                 after.budget = Some(budget);
             }
         }
+        // The group is locked here, too.
+        after.wakers.extend(state.calls.take());
         (delivery, congested)
     }
 

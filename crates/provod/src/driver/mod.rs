@@ -224,27 +224,41 @@ impl<T: Transport> Driver<T> {
         // What the handler owned, the WebSocket perhaps, is dropped before the outcome is looked
         // at.
         self.drop_handler();
-        let now = self.shared.now();
         let mut state = self.shared.lock();
-        match result {
-            Ok(Ok(())) if state.is_abandoned() => state.close_with(CloseCode::NORMAL, "", now),
+        let code = match &result {
+            Ok(Ok(())) if state.is_abandoned() => Some(CloseCode::NORMAL),
             // The WebSocket lives on elsewhere, and the connection with it.
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => {
-                // The peer's own faults end handlers every day; they are no news of ours.
-                let usual = e.downcast_ref::<crate::Error>().is_some();
-                if !usual {
-                    let peer = self.shared.info.peer();
-                    tracing::error!(peer, error = %e, "a handler failed, closing with 1011");
-                }
-                state.close_with(CloseCode::INTERNAL_ERROR, "", now);
-            }
-            Err(panic) => {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) => Some(CloseCode::INTERNAL_ERROR),
+            Err(_) => {
                 state.counters.panics.add(1);
-                let (peer, what) = (self.shared.info.peer(), panic_text(&*panic));
-                tracing::error!(peer, panic = what, "a handler panicked, closing with 1011");
-                state.close_with(CloseCode::INTERNAL_ERROR, "", now);
+                Some(CloseCode::INTERNAL_ERROR)
             }
+        };
+        if let Some(code) = code {
+            state.close_with(code, "", self.shared.now());
+        }
+        drop(state);
+        self.report(result);
+    }
+
+    /// Says how the handler ended, if that is news, and lets go what it ended with. The state must
+    /// not be locked: a log may go to this connection, and an error may hold the WebSocket.
+    fn report(&self, result: Result<Result<(), BoxError>, Box<dyn Any + Send>>) {
+        let peer = self.shared.info.peer();
+        let reported = catch_unwind(AssertUnwindSafe(|| match result {
+            // The peer's own faults end handlers every day; they are no news of ours.
+            Ok(Err(e)) if e.downcast_ref::<crate::Error>().is_none() => {
+                tracing::error!(peer, error = %e, "a handler failed, closing with 1011");
+            }
+            Ok(_) => {}
+            Err(panic) => {
+                let what = panic_text(&*panic);
+                tracing::error!(peer, panic = what, "a handler panicked, closing with 1011");
+            }
+        }));
+        if reported.is_err() {
+            tracing::error!(peer, "what a handler ended with panicked while it was dropped");
         }
     }
 
@@ -300,14 +314,21 @@ impl<T: Transport> Future for Driver<T> {
             this.run_handler(cx);
             let more = this.write(cx);
             let mut state = this.shared.lock();
-            trace::flush(&mut state.core, this.shared.info.peer());
-            if let Some(error) = state.take_violation() {
-                tracing::debug!(peer = this.shared.info.peer(), %error, "closing");
+            let (frames, violation) = (state.core.poll_trace(), state.take_violation());
+            if !frames.is_empty() || violation.is_some() {
+                // A log may go to this connection.
+                drop(state);
+                trace::write(frames, this.shared.info.peer());
+                if let Some(error) = violation {
+                    tracing::debug!(peer = this.shared.info.peer(), %error, "closing");
+                }
+                state = this.shared.lock();
             }
             state.settle();
             let mut left = Vec::new();
+            let mut io = None;
             if state.core.is_done() {
-                this.io = None;
+                io = this.io.take();
                 this.timer = None;
                 this.carry = BytesMut::new();
                 left = state.take_groups();
@@ -318,6 +339,7 @@ impl<T: Transport> Future for Driver<T> {
             let more = more || state.is_worked_off();
             let idle = !over && !timed && !read && !more && state.end_turn();
             drop(state);
+            drop(io);
             group::leave_all(left);
             if let Some(budget) = overdrawn {
                 budget.relieve();

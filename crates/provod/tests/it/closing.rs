@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::peer::{
-    Peer, binary, close, header, open_narrow, open_with, raw, request, soon, text, until,
+    Peer, binary, close, header, not_stuck, open_narrow, open_with, raw, request, soon, text, until,
 };
 use crate::servers::{echo, hasty, start, start_with};
 
@@ -110,6 +110,43 @@ async fn a_handlers_end_closes_with_its_code() {
         peer.expect_end().await;
     }
     assert_eq!(running.stats().handler_panics, 1);
+}
+
+/// An error that gives the connection back, as those of `futures` give back what they could not
+/// join.
+struct Returned(WebSocket);
+
+impl std::error::Error for Returned {}
+
+impl std::fmt::Debug for Returned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("on purpose")
+    }
+}
+
+impl std::fmt::Display for Returned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "on purpose, with {} bytes queued", self.0.buffered_amount())
+    }
+}
+
+#[test]
+fn a_handlers_error_or_panic_may_hold_the_websocket() {
+    not_stuck(async {
+        let (_running, address) = start_with(Server::new(), |ws| async move {
+            match ws.path() {
+                "/err" => Err(Returned(ws).into()),
+                _ => std::panic::panic_any(ws),
+            }
+        })
+        .await;
+        for path in ["/err", "/panic"] {
+            let (mut peer, _) = open_with(address, path, &[]).await;
+            peer.expect_close(1011).await;
+            peer.send(close(1011)).await;
+            peer.expect_end().await;
+        }
+    });
 }
 
 #[tokio::test]

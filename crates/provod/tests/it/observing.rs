@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use provod::group::{Group, SlowPolicy};
 use provod::server::Stats;
 use provod::{Config, Server};
 
-use crate::peer::{Peer, close, open_with, ping, raw, text, until};
+use crate::peer::{Peer, close, not_stuck, open_with, ping, raw, text, until};
 use crate::servers::{hasty, start, start_with};
 
 #[tokio::test]
@@ -93,6 +94,61 @@ async fn messages_that_nobody_takes_are_counted() {
     peer.expect_close(1000).await;
     peer.expect_end().await;
     assert_eq!((running.stats().messages_in, running.stats().messages_dropped), (2, 2));
+}
+
+/// A log that those who are connected can watch.
+#[derive(Clone, Default)]
+struct Watched(Group);
+
+impl io::Write for Watched {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.publish(String::from_utf8_lossy(buf).into_owned());
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_log_may_be_sent_on_the_connections_that_it_is_about() {
+    not_stuck(async {
+        let log = Watched::default();
+        let room = log.0.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter("provod=debug")
+            .with_ansi(false)
+            .with_writer(move || log.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        // Members that their handlers do not own stay until their connections are over.
+        let members = Mutex::new(Vec::new());
+        let (_running, address) = start_with(Server::new(), move |mut ws| {
+            let member = room.join(&ws.sender(), SlowPolicy::DropNewest);
+            members.lock().unwrap().push(member);
+            async move {
+                ws.send("joined").await?;
+                match ws.recv().await?.as_ref().and_then(|m| m.as_text()) {
+                    Some("fail") => Err("on purpose".into()),
+                    Some("panic") => panic!("on purpose"),
+                    _ => Ok(()),
+                }
+            }
+        })
+        .await;
+        let mut watcher = Peer::open(address).await;
+        watcher.expect_text("joined").await;
+        for (said, logged) in [
+            (raw(5, "").to_bytes(), "closing"),
+            (text("fail"), "a handler failed"),
+            (text("panic"), "a handler panicked"),
+        ] {
+            let mut peer = Peer::open(address).await;
+            peer.send(said).await;
+            while !watcher.frame().await.unwrap().text().contains(logged) {}
+        }
+    });
 }
 
 /// Collects a log.

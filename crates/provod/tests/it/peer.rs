@@ -20,6 +20,19 @@ pub(crate) fn until(mut done: impl FnMut() -> bool) -> impl Future<Output = ()> 
     })
 }
 
+/// Runs a test in a thread of its own: one that locks for ever what it has locked already would
+/// never come to a deadline.
+#[track_caller]
+pub(crate) fn not_stuck(test: impl Future<Output = ()> + Send + 'static) {
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(test);
+        ended.send(()).expect("the test waits");
+    });
+    end.recv_timeout(Duration::from_secs(60)).expect("the test ends well");
+}
+
 /// Connects and opens a WebSocket at a path and with more header lines.
 pub(crate) async fn open_with(address: SocketAddr, target: &str, lines: &[&str]) -> (Peer, Answer) {
     let mut peer = Peer::connect(address).await;
