@@ -6,6 +6,7 @@ mod gate;
 mod life;
 mod peers;
 mod reading;
+mod roles;
 mod script;
 mod turns;
 mod vectors;

@@ -220,6 +220,36 @@ async fn received_messages_count_until_they_are_taken() {
 }
 
 #[tokio::test]
+async fn a_client_gives_way_too_and_counts_in_the_same_sum() {
+    let budget = MemoryBudget::new(100_000);
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let client = provod::Client::new("ws://localhost/").memory_budget(&budget);
+        let mut server = Peer::server(far);
+        let accepting = async {
+            let request = server.request().await;
+            server.accept(&request, &[]).await;
+        };
+        let (ws, ()) = soon(async { tokio::join!(client.connect_over(near), accepting) }).await;
+        clients.push((ws.unwrap(), server));
+    }
+    let unfinished = |len| proto::raw::RawFrame::new(2, vec![7; len]).fin(false);
+    clients[0].1.send(unfinished(60_000)).await;
+    until(|| budget.used() >= 60_000).await;
+    clients[1].1.send(unfinished(40_500)).await;
+    let error = soon(clients[0].0.recv()).await.unwrap_err();
+    assert!(error.is_limit(), "{error}");
+    clients[0].1.expect_close(1013).await;
+    assert_eq!(budget.shed(), 1);
+    let (second, server) = &mut clients[1];
+    server.send(proto::raw::RawFrame::new(0, "")).await;
+    assert_eq!(soon(second.recv()).await.unwrap().unwrap().len(), 40_500);
+    clients.clear();
+    until(|| budget.used() == 0).await;
+}
+
+#[tokio::test]
 async fn what_a_group_keeps_for_a_slow_member_counts() {
     let budget = MemoryBudget::new(20 * MB);
     let (_running, address, mut opened) = held(Server::new().memory_budget(&budget)).await;
