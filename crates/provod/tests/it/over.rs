@@ -1,13 +1,19 @@
 //! A server on a stream of one's own, and two ends in memory.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use provod::config::DeflateConfig;
 use provod::server::{Accept, Response};
-use provod::{Client, Config, Error, Server, WebSocket};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use provod::{Client, Config, Error, Sender, Server, WebSocket};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, ReadHalf,
+};
 
-use crate::peer::{Peer, soon, text};
+use crate::peer::{Peer, not_stuck, soon, text, until};
 use crate::servers::{hasty, patient};
 
 type Opened = Result<WebSocket, Error>;
@@ -211,4 +217,42 @@ async fn the_limits_of_the_config_hold_on_a_stream_of_ones_own() {
     opened.send("eleven byte").await.expect("it is queued");
     let e = soon(accepted.recv()).await.expect_err("it is too long");
     assert!(e.is_limit(), "{e}");
+}
+
+/// A stream that uses the connection which it carried, when it is let go.
+struct Saying(ReadHalf<DuplexStream>, Arc<Mutex<Option<Sender>>>);
+
+impl AsyncRead for Saying {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Drop for Saying {
+    fn drop(&mut self) {
+        let sender = self.1.lock().unwrap().take().expect("it is dropped once");
+        assert!(sender.try_send("goodbye").is_err(), "it is over");
+    }
+}
+
+#[test]
+fn a_stream_of_ones_own_may_use_the_connection_when_it_is_dropped() {
+    not_stuck(async {
+        let (near, far) = tokio::io::duplex(4096);
+        let (read, write) = tokio::io::split(near);
+        let said = Arc::new(Mutex::new(None));
+        let near = tokio::io::join(Saying(read, said.clone()), write);
+        let (client, server) = (Client::new("ws://localhost/"), Server::new());
+        let (client, accepted) =
+            soon(async { tokio::join!(client.connect_over(near), server.accept_over(far)) }).await;
+        let (mut client, accepted) = (client.unwrap(), accepted.unwrap());
+        *said.lock().unwrap() = Some(client.sender());
+        drop(accepted);
+        assert_eq!(soon(client.recv()).await.unwrap(), None);
+        until(|| said.lock().unwrap().is_none()).await;
+    });
 }
