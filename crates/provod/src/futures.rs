@@ -5,9 +5,9 @@ use std::task::{Context, Poll, Waker, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use provod_proto::{CloseCode, CloseFrame, Message, UsageError};
+use provod_proto::{CloseCode, CloseFrame, Compress, Message, UsageError};
 
-use crate::driver::{Flush, Queue, Shared, Slot};
+use crate::driver::{Claim, Flush, Queue, Shared, Slot};
 use crate::error::{Error, Kind};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
@@ -48,7 +48,7 @@ pub(crate) struct SinkPart {
 impl SinkPart {
     /// Waits for the turn to send and queues the message that was kept, if any.
     fn poll_ready(&mut self, shared: &Shared, waker: &Waker) -> Poll<Result<(), Error>> {
-        shared.poll_ready(&mut self.message, &mut self.sender, waker)
+        shared.poll_send(&mut self.message, Compress::Auto, Claim::Loose, &mut self.sender, waker)
     }
 
     fn start_send(&mut self, shared: &Shared, message: Message) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use provod_proto::{
     CloseCode, CloseFrame, Closed, Compress, Message, MessageKind, Prepared, Utf8Bytes,
 };
 
-use crate::driver::{Place, Queue, Shared};
+use crate::driver::{Claim, Place, Queue, Shared};
 use crate::error::{Error, TrySendError};
 use crate::futures::SinkPart;
 use crate::streaming::MessageWriter;
@@ -58,7 +58,10 @@ impl Sender {
         let mut place = Place::new(&self.shared, Queue::Senders);
         let mut message = Some(message.into());
         let shared = &self.shared;
-        poll_fn(|cx| shared.poll_send(&mut message, compress, &mut place.slot, cx.waker())).await
+        poll_fn(|cx| {
+            shared.poll_send(&mut message, compress, Claim::Firm, &mut place.slot, cx.waker())
+        })
+        .await
     }
 
     /// Queues a message without waiting.

@@ -39,7 +39,7 @@ pub(crate) use inbox::Piece;
 pub(crate) use lock::Calls;
 pub(crate) use pieces::Flush;
 pub(crate) use shared::{Info, Place, Queue, Shared};
-pub(crate) use waiters::Slot;
+pub(crate) use waiters::{Claim, Slot};
 
 /// The size of a worker's read buffer.
 const READ_BUFFER: usize = 64 << 10;

@@ -155,24 +155,12 @@ impl Shared {
         &self,
         message: &mut Option<Message>,
         compress: Compress,
+        claim: Claim,
         slot: &mut Option<Slot>,
         waker: &Waker,
     ) -> Poll<Result<(), Error>> {
-        self.poll_turn(Claim::Firm, slot, waker, |state| match message.take() {
+        self.poll_turn(claim, slot, waker, |state| match message.take() {
             Some(message) => state.send(message, compress),
-            None => Ok(()),
-        })
-    }
-
-    /// Waits for a sink's turn to send, and then queues the message that it has kept, if any.
-    pub(crate) fn poll_ready(
-        &self,
-        message: &mut Option<Message>,
-        slot: &mut Option<Slot>,
-        waker: &Waker,
-    ) -> Poll<Result<(), Error>> {
-        self.poll_turn(Claim::Loose, slot, waker, |state| match message.take() {
-            Some(message) => state.send(message, Compress::Auto),
             None => Ok(()),
         })
     }

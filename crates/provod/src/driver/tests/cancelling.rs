@@ -4,20 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use provod_proto::Message;
 use provod_proto::raw::RawFrame;
-use provod_proto::{Message, Side};
 
-use super::gate::Gate;
-use super::script::{KEY, open};
+use super::gate::{Gate, opened};
+use super::script::KEY;
 use crate::config::Config;
 use crate::error::Error;
 use crate::websocket::WebSocket;
-
-fn opened(config: Config) -> (Gate, WebSocket) {
-    let gate = Gate::default();
-    let ws = open(Side::Server, config, None, gate.clone());
-    (gate, ws)
-}
 
 /// Polls once and drops.
 fn give_up<F: Future>(future: F) -> Option<F::Output> {

@@ -1,12 +1,18 @@
 //! A transport that a test opens and shuts: bytes arrive, and room is there, when the test says so.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
+use provod_proto::Side;
 
+use super::script::open;
+use crate::config::Config;
 use crate::transport::Transport;
+use crate::websocket::WebSocket;
 
 #[derive(Default)]
 struct Inside {
@@ -53,6 +59,25 @@ impl Gate {
 
     pub(super) fn written(&self) -> Vec<u8> {
         self.lock().written.clone()
+    }
+}
+
+/// A server's end that is open, and whose peer has no room yet.
+pub(super) fn opened(config: Config) -> (Gate, WebSocket) {
+    let gate = Gate::default();
+    let ws = open(Side::Server, config, None, gate.clone());
+    (gate, ws)
+}
+
+/// Polls once and drops.
+pub(super) fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Lets all other tasks do what they can.
+pub(super) async fn settled() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -1,32 +1,17 @@
 //! Messages in pieces, and the wait for the end, given up at awkward moments.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-
+use provod_proto::Message;
 use provod_proto::raw::RawFrame;
-use provod_proto::{Message, Side};
 
-use super::gate::Gate;
-use super::script::{KEY, open};
+use super::gate::{self, Gate, poll_once, settled};
+use super::script::KEY;
 use crate::config::{Config, MemoryBudget};
 use crate::websocket::WebSocket;
 
 fn opened(config: Config) -> (Gate, WebSocket) {
-    let gate = Gate::default();
+    let (gate, ws) = gate::opened(config);
     gate.make_room(usize::MAX);
-    let ws = open(Side::Server, config, None, gate.clone());
     (gate, ws)
-}
-
-fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
-    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
-}
-
-async fn settled() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
 }
 
 fn fragment(opcode: u8, payload: impl Into<Vec<u8>>, fin: bool) -> Vec<u8> {

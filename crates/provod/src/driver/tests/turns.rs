@@ -3,36 +3,18 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 use futures_util::SinkExt;
-use provod_proto::{Message, MessageKind, Side};
+use provod_proto::{Message, MessageKind};
 use tokio::io::AsyncWriteExt as _;
 
-use super::gate::Gate;
-use super::script::open;
+use super::gate::{Gate, opened, poll_once, settled};
 use crate::config::Config;
 use crate::group::{Group, SlowPolicy};
-use crate::websocket::WebSocket;
 
 /// More than may be queued before `send` waits.
 const LONG: usize = 200 << 10;
-
-fn opened(config: Config) -> (Gate, WebSocket) {
-    let gate = Gate::default();
-    let ws = open(Side::Server, config, None, gate.clone());
-    (gate, ws)
-}
-
-fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
-    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
-}
-
-async fn settled() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
-}
 
 fn ends_with(gate: &Gate, bytes: impl AsRef<[u8]>) -> bool {
     gate.written().ends_with(bytes.as_ref())
