@@ -41,6 +41,8 @@ mod budget;
 pub mod client;
 pub mod config;
 mod counters;
+#[cfg(doctest)]
+mod documents;
 mod driver;
 pub mod error;
 mod futures;
@@ -88,8 +90,3 @@ pub use sender::Sender;
 #[doc(inline)]
 pub use server::{Server, serve};
 pub use websocket::WebSocket;
-
-/// The examples of the README are tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
