@@ -52,7 +52,7 @@ async function blocks(document) {
   for (const [i, line] of lines.entries()) {
     const fence = /^\s*```(.*)$/.exec(line)?.[1].trim();
     if (block === null && fence !== undefined) {
-      block = { language: fence.split(',')[0], text: '', line: i + 1 };
+      block = { language: fence.split(/[, ]/)[0], text: '', line: i + 1 };
       found.push(block);
     } else if (fence === '') {
       block = null;

@@ -69,13 +69,25 @@ fn unknown<'a>(
 }
 
 fn cargo(words: &[&str]) -> Result<(), String> {
-    const COMMANDS: [&str; 11] = [
-        "add", "build", "clippy", "doc", "fetch", "fmt", "fuzz", "install", "new", "run", "test",
-    ];
+    const COMMANDS: [&str; 11] =
+        ["add", "build", "clippy", "doc", "fetch", "fmt", "fuzz", "install", "new", "run", "test"];
     const FLAGS: [&str; 16] = [
-        "--all", "--all-features", "--all-targets", "--check", "--example", "--examples",
-        "--features", "--fuzz-dir", "--lib", "--no-deps", "--open", "--path", "--release",
-        "--test", "--workspace", "-p",
+        "--all",
+        "--all-features",
+        "--all-targets",
+        "--check",
+        "--example",
+        "--examples",
+        "--features",
+        "--fuzz-dir",
+        "--lib",
+        "--no-deps",
+        "--open",
+        "--path",
+        "--release",
+        "--test",
+        "--workspace",
+        "-p",
     ];
     let mut words = words.iter().copied().filter(|word| !word.starts_with('+')).peekable();
     let command = words.next().unwrap_or_default();

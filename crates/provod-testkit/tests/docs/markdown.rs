@@ -6,54 +6,54 @@ use std::path::{Path, PathBuf};
 use crate::{read, root};
 
 /// A document of the repository, taken apart.
-pub struct Document {
+pub(crate) struct Document {
     /// From the repository's root.
-    pub path: PathBuf,
-    pub headings: Vec<Heading>,
-    pub blocks: Vec<Block>,
+    pub(crate) path: PathBuf,
+    pub(crate) headings: Vec<Heading>,
+    pub(crate) blocks: Vec<Block>,
     /// Everything but fenced code.
-    pub prose: String,
+    pub(crate) prose: String,
 }
 
-pub struct Heading {
-    pub level: usize,
+pub(crate) struct Heading {
+    pub(crate) level: usize,
     /// What a link to it has behind the `#`.
-    pub anchor: String,
+    pub(crate) anchor: String,
 }
 
 /// Fenced code.
-pub struct Block {
+pub(crate) struct Block {
     /// What stands behind the fence, such as `rust,no_run`.
-    pub info: String,
-    pub text: String,
+    pub(crate) info: String,
+    pub(crate) text: String,
     /// Of its first fence, counted from 1.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 impl Block {
-    pub fn language(&self) -> &str {
-        self.info.split(',').next().unwrap_or_default()
+    pub(crate) fn language(&self) -> &str {
+        self.info.split([',', ' ']).next().unwrap_or_default()
     }
 }
 
 impl Document {
     /// Whether it is one of the root or of `docs`: the others are about what they lie beside, and
     /// name what is made there, or flags of other programs.
-    pub fn is_general(&self) -> bool {
+    pub(crate) fn is_general(&self) -> bool {
         self.path.components().count() == 1 || self.path.starts_with("docs")
     }
 
     /// Whether it is for those who use the crates and the tool.
-    pub fn is_for_users(&self) -> bool {
+    pub(crate) fn is_for_users(&self) -> bool {
         let internal = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/decisions"];
         self.is_general() && !internal.iter().any(|path| self.path.starts_with(path))
     }
 
-    pub fn load(path: &Path) -> Self {
+    pub(crate) fn load(path: &Path) -> Self {
         Self::parse(path, &read(path))
     }
 
-    pub fn parse(path: &Path, text: &str) -> Self {
+    pub(crate) fn parse(path: &Path, text: &str) -> Self {
         let mut document = Self {
             path: path.to_owned(),
             headings: Vec::new(),
@@ -105,12 +105,12 @@ impl Document {
         (spans, rest)
     }
 
-    pub fn spans(&self) -> Vec<&str> {
+    pub(crate) fn spans(&self) -> Vec<&str> {
         self.split_spans().0
     }
 
     /// Where links and pictures lead, those of HTML included.
-    pub fn links(&self) -> Vec<String> {
+    pub(crate) fn links(&self) -> Vec<String> {
         let (_, prose) = self.split_spans();
         let between = |open: &str, close: char| {
             let parts: Vec<String> = prose
@@ -129,7 +129,7 @@ impl Document {
     }
 
     /// Each table's rows, the separator left out, as numbers of cells.
-    pub fn tables(&self) -> Vec<Vec<usize>> {
+    pub(crate) fn tables(&self) -> Vec<Vec<usize>> {
         let mut tables: Vec<Vec<usize>> = Vec::new();
         let mut inside = false;
         for line in self.prose.lines() {
@@ -161,7 +161,7 @@ fn heading(line: &str, taken: &mut BTreeMap<String, usize>) -> Option<Heading> {
 }
 
 /// All documents of the repository.
-pub fn documents() -> Vec<Document> {
+pub(crate) fn documents() -> Vec<Document> {
     let mut found = Vec::new();
     collect(&root(), &mut found);
     found.sort();

@@ -8,9 +8,8 @@ use crate::markdown::documents;
 use crate::root;
 
 /// Names of others, which documents may mention.
-const FOREIGN: [&str; 9] = [
-    "AsyncFd", "Bytes", "RawFd", "SinkExt", "mem", "mio", "std", "tokio", "tracing",
-];
+const FOREIGN: [&str; 9] =
+    ["AsyncFd", "Bytes", "RawFd", "SinkExt", "mem", "mio", "std", "tokio", "tracing"];
 
 /// The source of the crates that have an API, without their tests.
 struct Sources(String);
@@ -30,8 +29,7 @@ impl Sources {
         if owner.starts_with(char::is_lowercase) {
             return self.item(name);
         }
-        let mut bodies = self.bodies(owner).peekable();
-        bodies.peek().is_some() && bodies.any(|body| member(body, name))
+        self.bodies(owner).any(|(of_trait, body)| member(body, name, of_trait))
     }
 
     fn item(&self, name: &str) -> bool {
@@ -41,15 +39,20 @@ impl Sources {
         })
     }
 
-    /// The definition of a type and its `impl` blocks, each up to the brace at the start of a line.
-    fn bodies<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a str> {
-        let starts = self.0.match_indices(owner).filter(move |(at, _)| {
-            let line = self.0[..*at].rsplit('\n').next().unwrap_or_default();
-            let defines = line == "pub struct " || line == "pub enum ";
-            let implements = line.starts_with("impl") && !line.contains(" for ");
-            (defines || implements) && !continues(&self.0[at + owner.len()..])
-        });
-        starts.map(|(at, _)| self.0[at..].split("\n}").next().unwrap_or_default())
+    /// The definition of a type and its `impl` blocks, each up to the brace at the start of a line,
+    /// with whether it is that of a trait.
+    fn bodies<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = (bool, &'a str)> {
+        self.0.match_indices(owner).filter_map(move |(at, _)| {
+            let before = self.0[..at].rsplit('\n').next().unwrap_or_default();
+            let rest = &self.0[at + owner.len()..];
+            let defines = ["pub struct ", "pub enum "].contains(&before);
+            // Behind `for`, or where no `for` follows: otherwise it is a trait, or its parameter.
+            let of_trait = before.ends_with(" for ");
+            let last = of_trait || !rest.lines().next().is_some_and(|line| line.contains(" for "));
+            let implements = before.starts_with("impl") && last;
+            ((defines || implements) && !continues(rest))
+                .then(|| (of_trait, rest.split("\n}").next().unwrap_or_default()))
+        })
     }
 }
 
@@ -58,14 +61,14 @@ fn continues(rest: &str) -> bool {
     rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')
 }
 
-fn member(body: &str, name: &str) -> bool {
+fn member(body: &str, name: &str, of_trait: bool) -> bool {
     let lines = body.lines().map(str::trim_start);
     let mut heads = lines.flat_map(|line| {
         let forms = ["pub fn ", "pub async fn ", "pub const fn ", "pub const ", "pub "];
         let public = forms.into_iter().filter_map(move |form| line.strip_prefix(form));
-        // A variant has no `pub`.
+        // Neither a variant nor a trait's function has `pub`.
         let variant = name.starts_with(char::is_uppercase).then_some(line);
-        public.chain(variant)
+        public.chain(variant).chain(line.strip_prefix("fn ").filter(|_| of_trait))
     });
     heads.any(|head| head.strip_prefix(name).is_some_and(|rest| !continues(rest)))
 }
@@ -87,7 +90,7 @@ fn names_of_the_api_exist() {
     let mut seen = BTreeMap::new();
     for document in documents().iter().filter(|document| document.is_for_users()) {
         for span in document.spans() {
-            let name = span.split(['(', ' ', '<', '=']).next().unwrap_or_default();
+            let name = span.split(['(', ' ', '<']).next().unwrap_or_default();
             let parts: Vec<&str> = name.split("::").collect();
             let [.., owner, last] = parts[..] else { continue };
             let valid = |c: char| c.is_alphanumeric() || c == '_';
@@ -110,6 +113,7 @@ fn names_that_do_not_exist_are_noticed() {
         ("Config", "high_water"),
         ("CloseCode", "GOING_AWAY"),
         ("Closed", "unsent"),
+        ("DeflateConfig", "default"),
         ("provod", "connect"),
         ("server", "Drain"),
     ] {
@@ -120,6 +124,8 @@ fn names_that_do_not_exist_are_noticed() {
         ("Group", "high_water"),
         ("SlowPolicy", "Newest"),
         ("Grou", "publish"),
+        ("Group", "inner"),
+        ("Default", "publish"),
         ("provod", "conect"),
     ] {
         assert!(!sources.has(owner, name), "{owner}::{name}");

@@ -57,7 +57,7 @@ const COMMANDS: [(&str, &str, &str); 3] = [
 ];
 
 /// The flags of a command as they are written, `--long` and `-s`; `None` where it is no command.
-pub fn flags_of(command: &str) -> Option<BTreeSet<String>> {
+pub(crate) fn flags_of(command: &str) -> Option<BTreeSet<String>> {
     let (_, path, name) = COMMANDS.into_iter().find(|(known, ..)| *known == command)?;
     let mut all = fields(path, name);
     all.extend(fields(OPTIONS, "Common"));
@@ -72,7 +72,7 @@ pub fn flags_of(command: &str) -> Option<BTreeSet<String>> {
 }
 
 /// The flags of all commands.
-pub fn all_flags() -> BTreeSet<String> {
+pub(crate) fn all_flags() -> BTreeSet<String> {
     COMMANDS.iter().filter_map(|(command, ..)| flags_of(command)).flatten().collect()
 }
 
