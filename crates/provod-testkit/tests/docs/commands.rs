@@ -61,7 +61,7 @@ fn provod(words: &[&str]) -> Result<(), String> {
 }
 
 fn unknown<'a>(
-    mut used: impl Iterator<Item = &'a &'a str>,
+    used: impl Iterator<Item = &'a &'a str>,
     flags: &BTreeSet<String>,
 ) -> Option<&'a str> {
     let name = |word: &'a str| word.split('=').next().unwrap_or_default();
