@@ -69,29 +69,13 @@ fn unknown<'a>(
 }
 
 fn cargo(words: &[&str]) -> Result<(), String> {
-    const COMMANDS: [&str; 11] =
-        ["add", "build", "clippy", "doc", "fetch", "fmt", "fuzz", "install", "new", "run", "test"];
-    const FLAGS: [&str; 16] = [
-        "--all",
-        "--all-features",
-        "--all-targets",
-        "--check",
-        "--example",
-        "--examples",
-        "--features",
-        "--fuzz-dir",
-        "--lib",
-        "--no-deps",
-        "--open",
-        "--path",
-        "--release",
-        "--test",
-        "--workspace",
-        "-p",
-    ];
+    const COMMANDS: &str = "add build clippy doc fetch fmt fuzz install new run test tree";
+    const FLAGS: &str = "--all --all-features --all-targets --check --example --examples --features \
+                         --fuzz-dir --lib --no-deps --open --path --release --test --workspace -e -p";
+    let listed = |list: &str, word: &str| list.split(' ').any(|known| known == word);
     let mut words = words.iter().copied().filter(|word| !word.starts_with('+')).peekable();
     let command = words.next().unwrap_or_default();
-    if !COMMANDS.contains(&command) {
+    if !listed(COMMANDS, command) {
         return Err(format!("cargo {command}: is that a command?"));
     }
     // What `cargo run` runs is the tool, unless something else is named.
@@ -124,7 +108,7 @@ fn cargo(words: &[&str]) -> Result<(), String> {
                     return Err(format!("there is no {path}"));
                 }
             }
-            flag if flag.starts_with('-') && !FLAGS.contains(&flag) => {
+            flag if flag.starts_with('-') && !listed(FLAGS, flag) => {
                 return Err(format!("cargo {flag}: is that a flag?"));
             }
             _ => {}
