@@ -53,6 +53,7 @@ export function keepConnected(path, { onmessage, onstate, silence = Infinity }) 
   function renew() {
     ws.onopen = ws.onmessage = ws.onclose = null;
     ws.close();
+    onstate('closed', 'the connection was lost');
     connect();
   }
 
