@@ -101,7 +101,7 @@ async fn run() -> Result<(), BoxError> {
         .await?;
 
     for address in running.addresses() {
-        println!("game: open http://{address}/ in two windows");
+        println!("game: open {} in two windows", pages::link(address));
     }
     tokio::select! {
         () = game.tick() => {}
@@ -141,7 +141,7 @@ impl Game {
     async fn tick(&self) {
         let mut ticks = interval(Duration::from_secs(1) / world::RATE.into());
         // After a pause of the machine the game goes on; it does not catch up.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
             let frame = self.world().step();

@@ -167,16 +167,19 @@ impl World {
     }
 }
 
-/// Places that are spread evenly and look like chance (the R2 sequence).
-struct FreePlaces(u32);
+/// Places that look like chance, the same in each run: the generator SplitMix64.
+struct FreePlaces(u64);
 
 impl FreePlaces {
     fn place(&mut self) -> Place {
-        self.0 = self.0.wrapping_add(1);
-        let within = |step: f64| {
-            let share = (f64::from(self.0) * step).fract() as f32;
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let within = |bits: u64| {
+            let share = (bits & 0xffff) as f32 / 65536.0;
             REACH + share * (f32::from(SIZE) - 2.0 * REACH)
         };
-        Place::new(within(0.754_877_666_246_7), within(0.569_840_290_998_05))
+        Place::new(within(mixed >> 48), within(mixed >> 32))
     }
 }

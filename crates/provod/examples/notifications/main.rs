@@ -22,7 +22,7 @@
 //! Every connection is in two [`Group`]s, that of its user and that of everybody. A POST puts a
 //! [`Notice`] into a queue, and one task takes them out and publishes each to a group. Everything
 //! has a limit: a notice 4 KiB (413 above), the queue 1,024 notices (503 when it is full), and what
-//! waits for a user who reads too slowly 64 KiB; beyond that the oldest is left out.
+//! waits for a page that reads too slowly some 64 KiB; beyond that the oldest is left out.
 //!
 //! # For real use
 //!
@@ -112,7 +112,7 @@ async fn run() -> Result<(), BoxError> {
         .await?;
 
     for address in running.addresses() {
-        println!("notifications: open http://{address}/?user=anna");
+        println!("notifications: open {}?user=anna", pages::link(address));
     }
     println!("notifications: curl -d 'Your order has left' http://{internal}/notify/anna");
     tokio::select! {

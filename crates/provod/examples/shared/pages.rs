@@ -1,6 +1,6 @@
 //! A page's few files, answered on the WebSocket's own port.
 
-use provod::server::{Request, Response};
+use provod::server::{Address, Request, Response};
 
 /// What both pages use.
 pub(crate) const RECONNECT: &str = include_str!("reconnect.js");
@@ -34,4 +34,13 @@ pub(crate) fn answer(request: &Request, files: &[(&str, &'static str)]) -> Respo
             response.header(name, value.as_bytes())
         })
         .unwrap_or_else(|e| Response::text(500, &format!("a header is not valid: {e}")))
+}
+
+/// Where a browser on this machine finds the page.
+pub(crate) fn link(address: &Address) -> String {
+    match address.tcp() {
+        Some(tcp) if tcp.ip().is_unspecified() => format!("http://localhost:{}/", tcp.port()),
+        Some(tcp) => format!("http://{tcp}/"),
+        None => address.to_string(),
+    }
 }

@@ -8,9 +8,9 @@ const GOOD_MS = 5_000;
 /**
  * Keeps a WebSocket to `path` on the page's own host open.
  *
- * `onmessage` gets strings and `ArrayBuffer`s, `onstate` gets 'connecting', 'open' or 'closed', and
- * why it is closed. Where the server is never silent for long, `silence` is the number of seconds
- * after which a silent one is given up: a browser does not notice by itself that a network has died.
+ * `onmessage` gets strings and `ArrayBuffer`s; `onstate` gets 'connecting', 'open' or 'closed', and
+ * the same in words for people. Where the server is never silent for long, `silence` is the number
+ * of seconds after which a silent one is given up: a browser does not notice that a network died.
  *
  * Returns a function that sends a message, and says whether there was a connection to send it on.
  */
@@ -22,16 +22,18 @@ export function keepConnected(path, { onmessage, onstate, silence = Infinity }) 
   let idle = 0;
   let pause = FIRST_PAUSE_MS;
 
+  const closed = (why) => onstate('closed', `${why}, trying again`);
+
   function connect() {
     clearTimeout(retry);
-    onstate('connecting');
+    onstate('connecting', 'connecting');
     idle = 0;
     let opened = Infinity;
     const socket = ws = new WebSocket(url);
     ws.binaryType = 'arraybuffer';
     ws.onopen = () => {
       opened = performance.now();
-      onstate('open');
+      onstate('open', 'connected');
     };
     ws.onmessage = ({ data }) => {
       idle = 0;
@@ -42,10 +44,10 @@ export function keepConnected(path, { onmessage, onstate, silence = Infinity }) 
       // Jitter, so that the clients of a restarted server do not all come back in one moment.
       retry = setTimeout(connect, pause * (0.5 + Math.random()));
       pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
-      onstate('closed', reason || 'the connection was lost');
+      closed(reason || 'the connection was lost');
       if (opened !== Infinity) return;
       const why = await refusal(path);
-      if (ws === socket && ws.readyState === WebSocket.CLOSED) onstate('closed', why);
+      if (ws === socket) closed(why);
     };
   }
 
@@ -53,7 +55,7 @@ export function keepConnected(path, { onmessage, onstate, silence = Infinity }) 
   function renew() {
     ws.onopen = ws.onmessage = ws.onclose = null;
     ws.close();
-    onstate('closed', 'the connection was lost');
+    closed('the connection was lost');
     connect();
   }
 

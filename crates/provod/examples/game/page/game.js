@@ -9,6 +9,7 @@ const TICK_MS = 50;
 const SMOOTH_MS = 70;
 const RADIUS = 100;
 const DOT_RADIUS = 40;
+const DOT_COLOUR = '#d99a1c';
 const DIRECTIONS = {
   ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0],
   KeyW: [0, -1], KeyS: [0, 1], KeyA: [-1, 0], KeyD: [1, 0],
@@ -143,7 +144,7 @@ function draw(now) {
   const scale = side / (size + 2 * RADIUS);
   context.setTransform(scale, 0, 0, scale, RADIUS * scale, RADIUS * scale);
   context.clearRect(-RADIUS, -RADIUS, size + 2 * RADIUS, size + 2 * RADIUS);
-  context.fillStyle = context.strokeStyle = 'currentColor';
+  context.fillStyle = DOT_COLOUR;
   for (const dot of dots) {
     disc(dot, DOT_RADIUS);
     context.fill();
@@ -154,6 +155,7 @@ function draw(now) {
     context.fill();
     if (id !== me) continue;
     context.lineWidth = 24;
+    context.strokeStyle = getComputedStyle(field).color;
     context.stroke();
   }
 }
@@ -202,9 +204,9 @@ for (const end of ['pointerup', 'pointercancel', 'lostpointercapture']) {
 
 const send = keepConnected('/play', {
   onmessage,
-  onstate(state, why) {
+  onstate(state, words) {
     part('state').dataset.state = state;
-    part('state').textContent = why ? `${why}, trying again` : state;
+    part('state').textContent = words;
     if (state === 'closed') clear();
   },
   // The server has something to say each second.

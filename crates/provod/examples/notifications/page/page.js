@@ -11,9 +11,9 @@ function showTitle() {
   document.title = unseen > 0 ? `(${unseen}) Notifications` : 'Notifications';
 }
 
-function showState(state, why) {
+function showState(state, words) {
   part('state').dataset.state = state;
-  part('state').textContent = why ? `${why}, trying again` : state;
+  part('state').textContent = words;
 }
 
 function showNotice(text) {
