@@ -12,7 +12,7 @@
 //! curl -d 'Back in five minutes' http://127.0.0.1:8081/notify
 //! ```
 //!
-//! The answer to both, `{"delivered":2}`, says to how many connections it went; 0 is no error.
+//! The answer to both, `{"delivered":2}`, says to how many connections it goes; 0 is no error.
 //!
 //! # How it works
 //!
@@ -29,8 +29,8 @@
 //! - Find out who the user is: see [`decide`].
 //! - Nothing is kept for those who are away. When `delivered` is 0, send an e-mail; or keep notices
 //!   in your database, and let the page fetch those that it has missed when it connects.
-//! - A message here is the text itself. Make it JSON with an identifier, so that a notice can be
-//!   marked as read.
+//! - A message here is the text itself. Make it JSON with an identifier: the page can say then what
+//!   its user has seen, which nobody else knows.
 //! - Keep the internal port internal, and give it a password and a deadline for slow callers where
 //!   others share its network.
 
@@ -199,7 +199,7 @@ impl Drop for Here {
 struct Notice {
     user: Option<String>,
     text: String,
-    /// Told to how many connections it went.
+    /// Told to how many connections it goes.
     delivered: oneshot::Sender<usize>,
 }
 
