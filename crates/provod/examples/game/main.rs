@@ -16,8 +16,8 @@
 //!
 //! Since a frame makes the one before it worthless, the members' policy is [`SlowPolicy::Latest`]:
 //! while a frame is on its way to a slow player only the newest one waits. He sees fewer frames,
-//! never old ones, and costs nobody else anything. A player whose network has died is gone 10
-//! seconds later, which is what the keepalive is set to.
+//! never old ones, and costs nobody else anything. A player whose network has died is gone some 10
+//! seconds later: the keepalive is set to that.
 //!
 //! The page draws its own player at once and the others on their way from the last place it heard
 //! of to the newest.
@@ -159,7 +159,7 @@ async fn play(
     game: Arc<Game>,
 ) -> Result<(), BoxError> {
     let (player, _member) = {
-        // In one go, so that the first frame comes behind the welcome and has this player in it.
+        // In one go: no frame comes before the welcome, and that of the next tick has this player.
         let mut world = game.world();
         let id = world.join();
         // It fails only where the connection has ended already, and then `recv` says so.

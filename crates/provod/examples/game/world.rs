@@ -140,8 +140,8 @@ impl World {
                 }
             }
         }
-        let due = self.tick.is_multiple_of(HEARTBEAT);
-        (mem::take(&mut self.changed) || due).then(|| self.frame())
+        let news = mem::take(&mut self.changed) || self.tick.is_multiple_of(HEARTBEAT);
+        (news && !self.players.is_empty()).then(|| self.frame())
     }
 
     pub(crate) fn welcome(&self, id: u8) -> Vec<u8> {
