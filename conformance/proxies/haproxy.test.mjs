@@ -1,0 +1,64 @@
+// Two `provod serve` behind HAProxy, configured as docs/guide/behind-a-proxy.md says.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { launch, Socket } from '../browser/helpers.mjs';
+import { configuration } from './page.mjs';
+import { NAME, ORIGIN, ask, chat, connect, freePorts, haproxy, serve, serverIs, workplace }
+  from './proxies.mjs';
+import { openIdle, openRoom, traffic } from './traffic.mjs';
+
+const place = workplace();
+after(() => place.close());
+
+const ALLOW = ['--allow-origin', ORIGIN];
+
+/** Two servers and HAProxy, which has found both well. */
+async function start() {
+  const servers = await Promise.all([serve(0, ...ALLOW), serve(0, ...ALLOW)]);
+  const proxy = await haproxy(place, servers.map((server) => server.port));
+  for (const name of ['a', 'b']) await serverIs(proxy, name, 'UP');
+  return { servers: { a: servers[0], b: servers[1] }, proxy };
+}
+
+/** How many WebSockets HAProxy has open to each server. */
+async function open(proxy) {
+  const lines = (await ask(proxy, 'show stat')).split('\n').map((line) => line.split(','));
+  const column = lines[0].indexOf('scur');
+  return Object.fromEntries(['a', 'b'].map(
+    (name) => [name, Number(lines.find((line) => line[1] === name)[column])]));
+}
+
+describe('traffic', () => {
+  const made = { place };
+  let servers;
+
+  before(async () => {
+    ({ servers, proxy: made.proxy } = await start());
+    made.idle = await openIdle(place, made.proxy);
+    made.timeouts = [...configuration('haproxy.cfg').matchAll(/timeout (?:client|server|tunnel) +(\d+)s$/gm)]
+      .map((match) => Number(match[1]));
+    made.chromium = await launch({ [`${NAME}:443`]: made.proxy.port });
+    made.browser = await made.chromium.newContext({ ignoreHTTPSErrors: true });
+  });
+
+  after(async () => {
+    await made.chromium?.close();
+    made.proxy?.kill();
+    for (const server of Object.values(servers ?? {})) server.kill();
+  });
+
+  test('a browser has its WebSockets inside HTTP/2', async () => {
+    const page = await openRoom(made.browser, '/two');
+    // Both on the page's own connection (RFC 8441): the proxy sees one client and two streams.
+    const socket = await Socket.connect(page, `wss://${NAME}/two`);
+    await socket.send('во втором');
+    assert.deepEqual(await socket.received(1), ['во втором']);
+    const protocol = await page.evaluate(
+      () => performance.getEntriesByType('navigation')[0].nextHopProtocol);
+    assert.equal(protocol, 'h2');
+    await page.close();
+  });
+
+  traffic(() => made);
+});
