@@ -150,8 +150,8 @@ export async function connect(place, port, room, options = {}) {
 /** The status of the answer to a request: of plain HTTP, or for a WebSocket from `origin`. */
 export async function status(place, port, target, { origin, name } = {}) {
   const options = { ...through(place, port, name), path: target, agent: false };
-  options.headers.Accept = 'text/html';
-  if (origin) {
+  if (!origin) options.headers.Accept = 'text/html';
+  else {
     Object.assign(options.headers, {
       'Origin': origin, 'Connection': 'Upgrade', 'Upgrade': 'websocket',
       'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
