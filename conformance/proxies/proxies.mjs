@@ -111,24 +111,25 @@ export async function haproxy(place, [a, b]) {
   return Object.assign(program, { port, plainPort, socket });
 }
 
+/** A column of HAProxy's statistics for `server`, once it is `wanted` where that is given. */
+export async function column(proxy, server, name, wanted) {
+  let value;
+  await within((async () => {
+    do {
+      const lines = (await ask(proxy, 'show stat')).split('\n').map((line) => line.split(','));
+      value = lines.find((line) => line[1] === server)?.[lines[0].indexOf(name)];
+    } while (wanted !== undefined && value !== wanted);
+  })(), `${name} of server ${server} is ${wanted}`);
+  return value;
+}
+
 /** What HAProxy says to `command` on its administration socket. */
-export async function ask(proxy, command) {
+async function ask(proxy, command) {
   const socket = net.connect(proxy.socket);
   socket.end(`${command}\n`);
   let answer = '';
   for await (const part of socket) answer += part;
   return answer;
-}
-
-/** Waits until HAProxy says that `server` is in this state, such as UP or DOWN. */
-export async function serverIs(proxy, server, state) {
-  let last;
-  await within((async () => {
-    do {
-      const lines = (await ask(proxy, 'show stat')).split('\n').map((line) => line.split(','));
-      last = lines.find((line) => line[1] === server)?.[lines[0].indexOf('status')];
-    } while (last !== state);
-  })(), `server ${server} is ${state}`);
 }
 
 /** How clients of Node.js reach `NAME` at a proxy. */
