@@ -86,6 +86,7 @@ impl Serve {
             let running =
                 server.start_with(move |ws, entry| talk(ws, entry, rooms.clone(), rate)).await?;
             for address in running.addresses() {
+                tracing::info!(%address, "listening");
                 announce(&match address.tcp() {
                     Some(tcp) if tcp.ip().is_unspecified() => format!(
                         "provod serve: open http://localhost:{}/, from elsewhere with this \
