@@ -36,15 +36,25 @@ export async function servePages(scripts = {}) {
   };
 }
 
-/** Chromium, with names mapped to ports of ours: `{ 'evil.example:80': 8080 }`. */
-export function launch(names = {}) {
+function launchOptions(names = {}) {
   const rules = Object.entries(names).map(([name, port]) => `MAP ${name} 127.0.0.1:${port}`);
-  return chromium.launch({
+  return {
     executablePath: CHROMIUM,
     headless: true,
     args: [...CHROMIUM_FLAGS, `--host-resolver-rules=${rules.join(',')}`],
     timeout: PATIENCE_MS * 2,
-  });
+  };
+}
+
+/** Chromium, with names mapped to ports of ours: `{ 'evil.example:80': 8080 }`. */
+export function launch(names) {
+  return chromium.launch(launchOptions(names));
+}
+
+/** Chromium with its process, to be killed. */
+export async function launchDoomed() {
+  const server = await chromium.launchServer(launchOptions());
+  return { browser: await chromium.connect(server.wsEndpoint()), process: server.process() };
 }
 
 /**
