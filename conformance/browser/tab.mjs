@@ -87,9 +87,10 @@ export class Tab {
 
   /** Waits until `holds(seen, arg)`, which runs in the page, is true of what can be seen. */
   async sees(what, holds, arg) {
-    const condition = `((arg) => (${holds})((${look})(), arg))(${JSON.stringify(arg) ?? ''})`;
+    // A function and not a string, which the page's policy would let nobody evaluate later.
+    const condition = new Function('arg', `return (${holds})((${look})(), arg)`);
     try {
-      await this.page.waitForFunction(condition);
+      await this.page.waitForFunction(condition, arg);
     } catch (error) {
       const seen = JSON.stringify(await this.look(), null, 1);
       throw new Error(`does not see ${what}, but ${seen}`, { cause: error });
