@@ -71,6 +71,19 @@ pub(crate) struct Common {
     /// such as warn,provod::wire=trace for every frame [default: info, connect: warn]
     #[arg(long, value_name = "FILTER", value_parser = filter)]
     log: Option<String>,
+
+    /// How each line of the log is written: text, or json, an object with all fields
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
 }
 
 impl Common {
@@ -107,14 +120,18 @@ impl Common {
         // The same text was accepted when the options were parsed.
         let filter = self.log.as_deref().unwrap_or(otherwise);
         let filter = EnvFilter::try_new(filter).unwrap_or_default();
-        tracing_subscriber::fmt()
+        let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)
             // They would be told on standard error too, and a panic there would end the connection
             // at hand.
-            .log_internal_errors(false)
-            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-            .init();
+            .log_internal_errors(false);
+        match self.log_format {
+            LogFormat::Text => {
+                log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init();
+            }
+            LogFormat::Json => log.json().flatten_event(true).init(),
+        }
     }
 }
 
@@ -236,7 +253,7 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let accepted = "expected a time such as 10s, 500ms, 2m or a number of seconds";
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[number.len()..] {

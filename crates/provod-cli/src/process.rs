@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 use provod::Error;
 use provod::server::{Drain, Running};
@@ -46,11 +47,24 @@ pub(crate) async fn until_signal(
     stop: Drain,
     drain: Drain,
 ) -> Result<(), Error> {
-    let drain = match signals.next().await {
+    let mut drain = match signals.next().await {
         Signal::Interrupt => stop,
         Signal::Terminate => drain,
     };
-    tracing::info!(open = running.stats().open, "closing all connections; a second signal quits");
+    // Nobody who asks, nobody who would notice.
+    if running.stats().health_checks == 0 {
+        drain.notice = Duration::ZERO;
+    }
+    let open = running.stats().open;
+    match drain.notice {
+        Duration::ZERO => tracing::info!(open, "closing all connections; a second signal quits"),
+        notice => tracing::info!(
+            open,
+            ?notice,
+            "the health answer is 503; all connections are closed after the notice; a second \
+             signal quits"
+        ),
+    }
     tokio::select! {
         dropped = running.drain(drain) => {
             if dropped > 0 {

@@ -22,6 +22,7 @@ pub struct Counters {
     pub(crate) shed: Count,
     pub(crate) panics: Count,
     pub(crate) plain: Count,
+    pub(crate) health_checks: Count,
     refusals: Mutex<BTreeMap<&'static str, u64>>,
     close_codes: Mutex<BTreeMap<u16, u64>>,
     close_codes_sent: Mutex<BTreeMap<u16, u64>>,
@@ -85,6 +86,7 @@ impl Counters {
             shed: self.shed.get(),
             handler_panics: self.panics.get(),
             plain_requests: self.plain.get(),
+            health_checks: self.health_checks.get(),
             refusals: copy(&self.refusals),
             close_codes: copy(&self.close_codes),
             close_codes_sent: copy(&self.close_codes_sent),
@@ -123,6 +125,8 @@ pub struct Stats {
     pub handler_panics: u64,
     /// Requests of plain HTTP that were answered.
     pub plain_requests: u64,
+    /// Those of them that asked for the health.
+    pub health_checks: u64,
     /// Handshakes refused, by reason.
     pub refusals: BTreeMap<&'static str, u64>,
     /// WebSockets that ended, by the peer's close code: 1005 for a Close without a code, 1006 for

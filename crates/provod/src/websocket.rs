@@ -308,8 +308,7 @@ impl WebSocket {
     /// The path of the request, as it was sent: not percent-decoded, without the query.
     #[must_use]
     pub fn path(&self) -> &str {
-        let target = &*self.shared().info.target;
-        target.split_once('?').map_or(target, |(path, _)| path)
+        self.shared().info.path()
     }
 
     /// The query of the request, without the question mark.

@@ -3,7 +3,9 @@
 use percent_encoding::percent_decode_str;
 use provod::server::{Accept, Counters, Request, Response};
 
-use super::rooms::Entry;
+use super::metrics;
+use super::protocol::SUBPROTOCOL;
+use super::rooms::{Entry, Rooms};
 
 const PAGE: &str = include_str!("page/index.html");
 const SCRIPT: &str = include_str!("page/page.js");
@@ -15,13 +17,20 @@ const MAX_NAME: usize = 256;
 /// Paths that are no rooms.
 const RESERVED: &str = "_provod";
 
-pub(super) fn decide(request: &Request, counters: &Counters) -> Result<Accept<Entry>, Response> {
+pub(super) fn decide(
+    request: &Request,
+    counters: &Counters,
+    rooms: &Rooms,
+) -> Result<Accept<Entry>, Response> {
     let name = room_name(request.path()).map_err(|why| Response::text(400, why))?;
     if let Some(path) = reserved(&name) {
-        return Err(own(request, path, counters));
+        return Err(own(request, path, counters, rooms));
     }
     if request.is_upgrade() {
-        return Ok(Accept::new(Entry { room: name, echo: wants_echo(request.query()) }));
+        let accept = Accept::new(Entry { room: name, echo: wants_echo(request.query()) });
+        // A client that offers other subprotocols only is a plain one.
+        let speaks = request.subprotocols().iter().any(|offered| offered == SUBPROTOCOL);
+        return Ok(if speaks { accept.subprotocol(SUBPROTOCOL) } else { accept });
     }
     if accepts_html(request) {
         return Err(page());
@@ -64,7 +73,7 @@ fn accepts_html(request: &Request) -> bool {
 }
 
 /// The server's own paths.
-fn own(request: &Request, path: &str, counters: &Counters) -> Response {
+fn own(request: &Request, path: &str, counters: &Counters, rooms: &Rooms) -> Response {
     if request.is_upgrade() {
         return Response::text(404, "paths below /_provod/ are not rooms");
     }
@@ -72,7 +81,13 @@ fn own(request: &Request, path: &str, counters: &Counters) -> Response {
         "page.js" => content("text/javascript; charset=utf-8", SCRIPT),
         "page.css" => content("text/css; charset=utf-8", STYLE),
         "counters" => content("application/json", counters_json(counters)),
-        _ => Response::text(404, "there is nothing here; try /_provod/health or /_provod/counters"),
+        "metrics" => {
+            content(metrics::CONTENT_TYPE, metrics::text(&counters.read(), rooms.census()))
+        }
+        _ => Response::text(
+            404,
+            "there is nothing here; try /_provod/health, /_provod/metrics or /_provod/counters",
+        ),
     }
 }
 
@@ -126,6 +141,7 @@ fn counters_json(counters: &Counters) -> String {
         "shed": stats.shed,
         "handler_panics": stats.handler_panics,
         "plain_requests": stats.plain_requests,
+        "health_checks": stats.health_checks,
         "refusals": stats.refusals,
         "close_codes": stats.close_codes,
         "close_codes_sent": stats.close_codes_sent,

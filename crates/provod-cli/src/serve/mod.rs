@@ -1,33 +1,61 @@
 //! `provod serve`: every URL path is a room.
 
 mod answers;
+mod metrics;
+mod past;
+mod protocol;
+mod rate;
+mod room;
 mod rooms;
+mod talk;
 
 use std::net::ToSocketAddrs as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
-use provod::WebSocket;
 use provod::server::OriginPolicy;
 
-use crate::options::{Compress, Options, address};
+use crate::options::{Compress, Options, address, time};
 use crate::process::{Signals, announce, run, until_signal};
-use rooms::{Entry, Rooms};
+use rate::Rate;
+use rooms::Rooms;
+use talk::talk;
 
 /// Run a realtime server in which every URL path is a room
 ///
 /// What a client sends to ws://HOST/ROOM reaches everybody in /ROOM, the sender included (unless it
 /// connects to /ROOM?echo=0): text as text, binary as binary, in the order in which the server took
-/// it. A browser that opens http://HOST/ROOM gets a page to chat in that room. /_provod/health says
-/// whether the server runs, /_provod/counters what it has done.
+/// it. A client that offers the subprotocol provod.room.v1 hears also who is here, and gets an
+/// answer to what it says. A browser that opens http://HOST/ROOM gets a page to chat in that room.
+/// /_provod/health says whether the server runs, /_provod/metrics and /_provod/counters what it has
+/// done.
 ///
 /// Pages of the same host may connect, --allow-origin adds others. Ends on Ctrl-C, at once, and on
-/// SIGTERM, over --drain: connections are closed with 1001.
+/// SIGTERM, after --drain-notice and over --drain: connections are closed with 1001.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Where to listen: HOST:PORT, PORT, or unix:PATH
     #[arg(default_value = "127.0.0.1:8080", value_parser = address)]
     address: String,
+
+    /// How many messages of a room are kept for those who join with the room protocol; 0 switches
+    /// it off
+    #[arg(long, value_name = "N", default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(..=10_000))]
+    history: u32,
+
+    /// How many messages a second a client of the room protocol may send in the long run, and three
+    /// times as many at once; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    rate_limit: u32,
+
+    /// On SIGTERM, /_provod/health answers 503 for this long while everything else goes on, so that
+    /// a load balancer sends nobody here any more; skipped where nobody has asked for the health
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time,
+          help_heading = "Times")]
+    drain_notice: Duration,
 
     #[command(flatten)]
     options: Options,
@@ -49,12 +77,14 @@ impl Serve {
                 .listen(&self.address)
                 .health("/_provod/health");
             let counters = server.counters();
-            let rooms = Arc::new(Rooms::default());
+            let rooms = Arc::new(Rooms::new(self.history as usize));
+            let rate = Rate::new(self.rate_limit);
+            let census = rooms.clone();
             let server = server.on_request(move |request| {
-                std::future::ready(answers::decide(&request, &counters))
+                std::future::ready(answers::decide(&request, &counters, &census))
             });
             let running =
-                server.start_with(move |ws, entry| talk(ws, entry, rooms.clone())).await?;
+                server.start_with(move |ws, entry| talk(ws, entry, rooms.clone(), rate)).await?;
             for address in running.addresses() {
                 announce(&match address.tcp() {
                     Some(tcp) if tcp.ip().is_unspecified() => format!(
@@ -66,16 +96,9 @@ impl Serve {
                     None => format!("provod serve: listening on {address}"),
                 });
             }
-            until_signal(signals, running, self.options.stop(), self.options.drain()).await
+            let mut drain = self.options.drain();
+            drain.notice = self.drain_notice;
+            until_signal(signals, running, self.options.stop(), drain).await
         })
     }
-}
-
-/// One client in one room.
-async fn talk(mut ws: WebSocket, entry: Entry, rooms: Arc<Rooms>) -> Result<(), provod::BoxError> {
-    let member = rooms.join(entry, &ws.sender());
-    while let Some(message) = ws.recv().await? {
-        member.say(message).await;
-    }
-    Ok(())
 }

@@ -1,11 +1,10 @@
-//! Rooms: who is in them, and what is said to all of them.
+//! All rooms: made when somebody enters, kept while somebody is there or something was said.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use provod::group::SlowPolicy;
-use provod::{Group, Message, Sender};
+use super::room::Room;
 
 /// Which room a client enters, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,72 +15,114 @@ pub(super) struct Entry {
     pub(super) echo: bool,
 }
 
-/// All rooms in which somebody is.
-#[derive(Debug, Default)]
+/// Bytes that what was said in all rooms may take.
+const MAX_MEMORY: usize = 64 << 20;
+
+/// All rooms in which somebody is or something was said.
+#[derive(Debug)]
 pub(super) struct Rooms {
-    rooms: Mutex<HashMap<String, Room>>,
+    rooms: Mutex<HashMap<String, Slot>>,
+    /// How many messages a room keeps.
+    history: usize,
+    /// What the rooms' pasts take.
+    memory: Arc<AtomicUsize>,
 }
 
-#[derive(Debug, Default)]
-struct Room {
-    group: Group,
-    /// Clients whose handler runs. The connection of one may have ended and left the group.
+#[derive(Debug)]
+struct Slot {
+    room: Arc<Room>,
+    /// Clients whose handler runs. The connection of one may have ended.
     clients: usize,
 }
 
-/// How long a speaker is held back for a member that does not catch up.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A client's hold on a room; the room may go when the last one is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    rooms: Arc<Rooms>,
+    room: Arc<Room>,
+}
+
+/// What there is, in numbers.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Census {
+    pub(super) rooms: usize,
+    pub(super) members: usize,
+    pub(super) plain: usize,
+    /// Bytes that what was said takes.
+    pub(super) history: usize,
+}
 
 impl Rooms {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Room>> {
+    pub(super) fn new(history: usize) -> Self {
+        Self { rooms: Mutex::default(), history, memory: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a room, which is made if need be.
-    pub(super) fn join(self: &Arc<Self>, entry: Entry, sender: &Sender) -> Member {
-        let group = {
-            let mut rooms = self.lock();
-            let room = rooms.entry(entry.room.clone()).or_default();
-            room.clients += 1;
-            room.group.clone()
-        };
-        // A member that reads too slowly must not make the server hold all it missed.
-        let member = group.join(sender, SlowPolicy::Close);
-        Member { rooms: self.clone(), name: entry.room, member, echo: entry.echo }
+    /// The room of this name, which is made if need be.
+    pub(super) fn hold(self: &Arc<Self>, name: String) -> Held {
+        let mut rooms = self.lock();
+        let slot = rooms.entry(name).or_insert_with_key(|name| Slot {
+            room: Arc::new(Room::new(name, self.history, self.memory.clone())),
+            clients: 0,
+        });
+        slot.clients += 1;
+        Held { room: slot.room.clone(), rooms: self.clone() }
     }
-}
 
-/// A client in a room; dropping it leaves the room, and the last one out takes the room along.
-#[derive(Debug)]
-pub(super) struct Member {
-    rooms: Arc<Rooms>,
-    name: String,
-    member: provod::group::Member,
-    echo: bool,
-}
-
-impl Member {
-    /// Says something to all in the room, and waits until those who read it have nearly caught up,
-    /// so that a burst reaches its sender's TCP window instead of filling the queues of healthy
-    /// members.
-    pub(super) async fn say(&self, message: Message) {
-        let group = self.member.group();
-        let published =
-            if self.echo { group.publish(message) } else { self.member.publish(message) };
-        if published.congested > 0 {
-            group.drained(PATIENCE).await;
+    /// Makes room in memory: where nothing was said for the longest time, all is forgotten first.
+    fn relieve(&self, most: usize) {
+        if self.memory.load(Relaxed) <= most {
+            return;
+        }
+        let mut rooms = self.lock();
+        let mut by_age: Vec<_> = rooms.values().map(|slot| slot.room.clone()).collect();
+        by_age.sort_by_cached_key(|room| room.spoken());
+        for room in by_age {
+            // More than is needed now, so that this is done rarely.
+            if self.memory.load(Relaxed) <= most / 8 * 7 {
+                break;
+            }
+            room.forget();
+            if rooms.get(room.name()).is_some_and(|slot| slot.clients == 0) {
+                rooms.remove(room.name());
+            }
         }
     }
+
+    pub(super) fn census(&self) -> Census {
+        let rooms = self.lock();
+        let mut census =
+            Census { rooms: rooms.len(), history: self.memory.load(Relaxed), ..Census::default() };
+        for slot in rooms.values() {
+            let (members, plain) = slot.room.count();
+            census.members += members;
+            census.plain += plain;
+        }
+        census
+    }
 }
 
-impl Drop for Member {
+impl Held {
+    pub(super) fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    /// To be called when something was said.
+    pub(super) fn said(&self) {
+        self.rooms.relieve(MAX_MEMORY);
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
         let mut rooms = self.rooms.lock();
-        if let Some(room) = rooms.get_mut(&self.name) {
-            room.clients -= 1;
-            if room.clients == 0 {
-                rooms.remove(&self.name);
-            }
+        let Some(slot) = rooms.get_mut(self.room.name()) else { return };
+        slot.clients -= 1;
+        if slot.clients == 0 && !self.room.has_past() {
+            rooms.remove(self.room.name());
         }
     }
 }

@@ -34,6 +34,11 @@ impl Info {
     pub(crate) fn peer(&self) -> &str {
         &self.peer
     }
+
+    /// The path of the request, without the query.
+    pub(crate) fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+    }
 }
 
 pub(crate) struct Shared {

@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Core;
 use super::admission::Listening;
 use super::listen::{Listener, Socket};
 use super::open::{connection, turn_away};
-use super::{Core, Phase};
 
 /// How long to wait when the system has no descriptors or memory for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -24,7 +24,7 @@ pub(super) async fn accept<S: Send + 'static>(
     loop {
         let accepted = tokio::select! {
             biased;
-            changed = phase.wait_for(|p| *p != Phase::Running) => {
+            changed = phase.wait_for(|p| !p.is_accepting()) => {
                 drop(changed);
                 return;
             }

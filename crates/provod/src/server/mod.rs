@@ -216,8 +216,8 @@ impl<S: Send + 'static> Server<S> {
     }
 
     /// Answers GET on this path with 200, on the same port, before the request is checked any
-    /// further. A server that drains accepts nothing, which a load balancer takes for
-    /// unhealthy.
+    /// further; with 503 once a drain has begun, for its [`notice`](Drain::notice). After that the
+    /// server accepts nothing, which a load balancer takes for unhealthy too.
     pub fn health(mut self, path: impl Into<String>) -> Self {
         self.settings.health = Some(path.into());
         self
@@ -360,6 +360,8 @@ impl<S: Send + 'static> Server<S> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
+    /// The health answer says that the end is near; all else goes on.
+    Noticed,
     Draining(proto::CloseCode),
     Stopped,
 }
@@ -372,6 +374,13 @@ struct Core<S> {
     admission: Arc<Admission>,
     counters: Arc<Counters>,
     phase: watch::Sender<Phase>,
+}
+
+impl Phase {
+    /// Whether connections are still taken.
+    fn is_accepting(self) -> bool {
+        matches!(self, Self::Running | Self::Noticed)
+    }
 }
 
 impl<S> Core<S> {
@@ -392,7 +401,7 @@ impl<S> Core<S> {
     /// Closes a connection because the server drains or has stopped.
     fn close_for_drain(&self, shared: &Shared) {
         match self.phase() {
-            Phase::Running => {}
+            Phase::Running | Phase::Noticed => {}
             Phase::Draining(code) => shared.close(proto::CloseFrame::new(code, "").ok()),
             Phase::Stopped => shared.abort(),
         }

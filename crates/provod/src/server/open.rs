@@ -23,7 +23,7 @@ use super::request::{Accept, Request};
 use super::{Core, Opening, Phase};
 use crate::budget::Reservation;
 use crate::driver::{Driver, Info, Shared, panic_text, pool, with_read_buffer};
-use crate::error::{Kind, Step};
+use crate::error::{Error, Kind, Step};
 use crate::runtime::deadline;
 use crate::transport::{Transport, write_all};
 use crate::websocket::WebSocket;
@@ -36,6 +36,7 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     ticket: Ticket,
     memory: Option<Reservation>,
 ) {
+    let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| peer.clone());
     // Boxed, so that an open connection does not carry the room that its handshake needed.
     let outcome = Box::pin(handshake(&core.opening(), &mut io, peer, &ticket)).await;
     drop(memory);
@@ -43,14 +44,18 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
         Outcome::Open(open) => {
             let Open { shared, carry, state } = *open;
             ticket.opened(&shared);
-            if core.phase() != Phase::Running {
-                core.close_for_drain(&shared);
-            }
+            core.close_for_drain(&shared);
             let handler = (core.handler)(WebSocket::new(shared.clone()), state);
             drop(core);
+            let life = logged.map(|_| Life::begin(&shared));
             Driver::new(shared, io, carry, Some(handler)).await;
+            drop(life);
         }
-        Outcome::Answer(response, _) => {
+        Outcome::Answer(response, why) => {
+            if let Some(peer) = logged {
+                let (status, why) = (response.status(), Error::new(why));
+                tracing::debug!(%peer, status, %why, "not a WebSocket");
+            }
             let linger = core.settings.config.close_timeout.min(MOST_LINGER);
             drop(core);
             answer(io, &response, linger, &ticket).await;
@@ -58,6 +63,33 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
         Outcome::Gone(_) => {}
     }
     drop(ticket);
+}
+
+/// A WebSocket in the log, from its opening to its end.
+struct Life {
+    shared: Arc<Shared>,
+    begun: Instant,
+}
+
+impl Life {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        let info = &shared.info;
+        let (peer, path, subprotocol) = (info.peer(), info.path(), info.subprotocol.as_deref());
+        tracing::debug!(peer, path, subprotocol, "opened");
+        Self { shared: shared.clone(), begun: Instant::now() }
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        // There is no outcome where the runtime ends first.
+        let Some(closed) = self.shared.lock().core.closed().cloned() else { return };
+        let (peer, path) = (self.shared.info.peer(), self.shared.info.path());
+        let (code, clean, unsent) = (closed.code().as_u16(), closed.is_clean(), closed.unsent);
+        let sent = closed.sent.flatten().map(|frame| frame.code.as_u16());
+        let seconds = self.begun.elapsed().as_secs_f64();
+        tracing::debug!(peer, path, code, sent, clean, unsent, seconds, "ended");
+    }
 }
 
 /// Tells a connection that the server is full.
@@ -100,7 +132,7 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
     let read = tokio::select! {
         biased;
         () = ticket.evicted() => {
-            let drain = core.phase() != Phase::Running;
+            let drain = !core.phase().is_accepting();
             core.counters.refused(if drain { "draining" } else { "evicted" });
             core.counters.turned_away.add(1);
             let why = "the server is busy, try again later";
@@ -270,6 +302,7 @@ impl<S> Opening<'_, S> {
     fn plain(&self, request: &Request) -> Result<Option<Response>, Refusal> {
         let read_only = matches!(request.method(), "GET" | "HEAD");
         if read_only && self.settings.health.as_deref() == Some(request.path()) {
+            self.counters.health_checks.add(1);
             return Ok(Some(match self.phase() {
                 Phase::Running => Response::text(200, "ok"),
                 _ => Response::text(503, "draining"),

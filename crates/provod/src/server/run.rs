@@ -23,23 +23,28 @@ use crate::runtime::deadline;
 /// The longest pause between two closes of a drain.
 const MOST_BETWEEN: Duration = Duration::from_millis(10);
 
-/// How a server ends: it stops accepting, closes all connections, and gives up those that do not
-/// end.
+/// How a server ends: it says so where it is asked for its health, stops accepting, closes all
+/// connections, and gives up those that do not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drain {
+    /// For so long the [health answer](crate::Server::health) is 503 while everything else goes on,
+    /// new connections too: time for a load balancer to notice, and to send people elsewhere.
+    /// Default: 0.
+    pub notice: Duration,
     /// What the connections are closed with. Default: 1001, Going Away.
     pub code: CloseCode,
     /// The closes are spread over at most this time, so that clients do not come back all at once;
     /// few connections take less, 10 ms each. Default: 0.
     pub spread: Duration,
-    /// What is left after this time is dropped. Default: 10 s.
+    /// What is left so long after the notice is dropped. Default: 10 s.
     pub deadline: Duration,
 }
 
 impl Default for Drain {
     fn default() -> Self {
         Self {
+            notice: Duration::ZERO,
             code: CloseCode::GOING_AWAY,
             spread: Duration::ZERO,
             deadline: Duration::from_secs(10),
@@ -151,8 +156,8 @@ impl Running {
         let _ = phase.wait_for(|p| *p == Phase::Stopped).await;
     }
 
-    /// Stops accepting, closes all connections and waits until they have ended, or drops them at
-    /// the deadline. Returns how many had to be dropped.
+    /// After the notice, stops accepting, closes all connections and waits until they have ended,
+    /// or drops them at the deadline. Returns how many had to be dropped.
     ///
     /// ```no_run
     /// # async fn example(running: provod::server::Running) -> std::io::Result<()> {
@@ -169,9 +174,14 @@ impl Running {
     /// # }
     /// ```
     ///
-    /// Dropped in the middle, the server accepts nothing more, and the connections that were not
-    /// yet closed stay open until it is called again or the `Running` is dropped.
+    /// Dropped during the notice, the server goes on, with a health answer of 503. Dropped later,
+    /// it accepts nothing more, and the connections that were not yet closed stay open until
+    /// `drain` is called again or the `Running` is dropped.
     pub async fn drain(&self, drain: Drain) -> usize {
+        if !drain.notice.is_zero() && self.phase.borrow().is_accepting() {
+            self.phase.send_replace(Phase::Noticed);
+            sleep_until(deadline(drain.notice)).await;
+        }
         let begun = Instant::now();
         let deadline = deadline(drain.deadline);
         self.phase.send_replace(Phase::Draining(drain.code));

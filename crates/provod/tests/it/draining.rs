@@ -50,6 +50,42 @@ async fn a_drain_closes_everybody_with_1001_and_stops_accepting() {
 }
 
 #[tokio::test]
+async fn a_notice_turns_the_health_answer_and_nothing_else() {
+    async fn health(address: std::net::SocketAddr) -> u16 {
+        let mut peer = Peer::connect(address).await;
+        peer.send("GET /up HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        peer.answer().await.status
+    }
+    let (running, address) = start(Server::new().health("/up")).await;
+    assert_eq!(health(address).await, 200);
+    let mut early = Peer::open(address).await;
+    let mut slowly = drain(LONG);
+    slowly.notice = LONG;
+    let running = Arc::new(running);
+    let noticing = tokio::spawn({
+        let running = running.clone();
+        async move { running.drain(slowly).await }
+    });
+    soon(async { while health(address).await != 503 {} }).await;
+    let mut late = Peer::open(address).await;
+    for peer in [&mut early, &mut late] {
+        peer.send(text("go on")).await;
+        peer.expect_text("go on").await;
+    }
+    noticing.abort();
+    assert!(noticing.await.unwrap_err().is_cancelled());
+    assert_eq!(health(address).await, 503);
+    let ended = tokio::spawn(async move { running.drain(drain(LONG)).await });
+    for mut peer in [early, late] {
+        peer.expect_close(1001).await;
+        peer.send(close(1001)).await;
+        peer.expect_end().await;
+    }
+    assert_eq!(soon(ended).await.unwrap(), 0);
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
 async fn what_was_queued_leaves_before_the_1001() {
     let (running, address) = start_with(Server::new(), |mut ws| async move {
         ws.send(vec![9; 3 << 20]).await?;
