@@ -20,8 +20,8 @@ const HARM = [
 const REVERSED = '\u202Egnp.exe\u2066\u2067';
 // At most 40 code points each.
 const HARMFUL_NAMES = [
-  '<img src=x onerror=alert(1)>', '<script>alert(1)</script>', '"><svg onload=alert(1)>',
-  'javascript:alert(1)', '&lt;b&gt;',
+  '<script>alert(1)</script>', '"><svg onload=alert(1)>', 'javascript:alert(1)', '&lt;b&gt;',
+  '<img src=x onerror=alert(1)>',
 ];
 
 let browser;
@@ -80,11 +80,14 @@ async function isUnharmed(tab) {
   const found = await tab.page.evaluate(() => ({
     pwned: 'pwned' in window,
     handlers: [...document.querySelectorAll('*')].flatMap((element) => element.getAttributeNames())
-      .filter((name) => name.startsWith('on') || name === 'style' || name === 'srcdoc'),
-    links: [...document.querySelectorAll('a')].map((a) => [a.protocol, a.rel]),
+      .filter((name) => name.startsWith('on') || name === 'srcdoc'),
+    styled: document.querySelectorAll('[data-testid=messages] [style]').length,
+    links: [...document.querySelectorAll('[data-testid=messages] a')].map((a) => (
+      [a.protocol, a.rel])),
   }));
   assert.equal(found.pwned, false);
   assert.deepEqual(found.handlers, []);
+  assert.equal(found.styled, 0);
   for (const [protocol, rel] of found.links) {
     assert.match(protocol, /^https?:$/);
     assert.match(rel, /noopener/);
@@ -128,13 +131,16 @@ describe('names', () => {
   test('taken in the page', async () => {
     for (const name of HARMFUL_NAMES) {
       await tabs[0].rename(name);
-      await tabs[0].part('text').pressSequentially('t');
-      await tabs[1].sees('who types', ({ typing }, name) => typing.includes(name), name);
-      await tabs[0].part('text').fill('');
       await tabs[1].sees(`the name ${name} in the list and in the notice`,
         ({ members, notice }, name) => notice.includes(name)
           && members.some((m) => m.name.includes(name)), name);
     }
+    await tabs[0].part('text').pressSequentially('t');
+    await tabs[1].sees('who types', ({ typing }, name) => typing.includes(name),
+      HARMFUL_NAMES.at(-1));
+    await tabs[0].say('мои слова');
+    await tabs[1].sees('the name of who said it', ({ messages: [m] }, name) => (
+      m?.text.includes(name)), HARMFUL_NAMES.at(-1));
     for (const tab of tabs) await isUnharmed(tab);
   });
 
