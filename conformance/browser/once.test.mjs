@@ -235,7 +235,9 @@ describe('the page is reloaded', () => {
     await duplicate.isOpen();
     await talk.say(tabs[1], 'Борис');
     await talk.hasArrived();
-    await duplicate.sees('both, once', ({ messages }) => messages.length === 2);
+    const { messages } = await duplicate.sees('all, once',
+      ({ messages }, count) => messages.length === count, talk.said.length);
+    assert.deepEqual(messages.map((m) => /\p{L}+:\d+\./u.exec(m.text)[0]), talk.said);
   });
 
   test('another room does not get what was meant for this one', async () => {
