@@ -122,7 +122,7 @@ mod tests {
             past.keep(message(seq, "x".to_owned()), 3);
         }
         assert_eq!(kept(&past), [8, 9, 10]);
-        past.keep(message(11, "x".repeat(MAX_BYTES - 400)), 3);
+        past.keep(message(11, "x".repeat(MAX_BYTES - 300)), 3);
         assert_eq!(kept(&past), [10, 11]);
         past.keep(message(12, "x".repeat(MAX_BYTES)), 3);
         assert_eq!(kept(&past), [10, 11]);

@@ -49,7 +49,7 @@ pub(super) struct Room {
     state: Mutex<State>,
     /// Memory of all rooms' pasts, and this one's part in it.
     memory: Arc<AtomicUsize>,
-    spoken: AtomicU64,
+    pub(super) spoken: AtomicU64,
 }
 
 #[derive(Debug, Default)]

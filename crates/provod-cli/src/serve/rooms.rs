@@ -126,3 +126,53 @@ impl Drop for Held {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::{Held, Rooms};
+
+    async fn say(held: &Held, text: &str) {
+        let (ours, _theirs) = provod::pipe();
+        held.room().enter(&ours.sender(), true).say(text.to_owned().into()).await;
+    }
+
+    #[tokio::test]
+    async fn a_room_is_kept_while_somebody_is_there_or_something_was_said() {
+        let rooms = Arc::new(Rooms::new(50));
+        let held = rooms.hold("a".to_owned());
+        drop(rooms.hold("a".to_owned()));
+        assert_eq!(rooms.census().rooms, 1);
+        drop(held);
+        assert_eq!(rooms.census().rooms, 0);
+        say(&rooms.hold("a".to_owned()), "something").await;
+        assert_eq!(rooms.census().rooms, 1);
+        assert!(rooms.census().history > 0);
+        rooms.relieve(0);
+        assert_eq!((rooms.census().rooms, rooms.census().history), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn the_longest_silent_room_forgets_first() {
+        let rooms = Arc::new(Rooms::new(50));
+        let text = "x".repeat(10_000);
+        let held: Vec<_> = (0..8).map(|n| rooms.hold(n.to_string())).collect();
+        // What was said in one millisecond has no order.
+        for (n, held) in held.iter().enumerate() {
+            say(held, &text).await;
+            held.room().spoken.store(n as u64 + 1, Relaxed);
+        }
+        let one = rooms.census().history / 8;
+        // To seven eighths of four rooms: three are left.
+        rooms.relieve(4 * one);
+        let past: Vec<bool> = held.iter().map(|held| held.room().has_past()).collect();
+        assert_eq!(past, [false, false, false, false, false, true, true, true]);
+        assert_eq!(rooms.census().history, 3 * one);
+        // Nobody is put out, and what is said from now on is kept.
+        assert_eq!(rooms.census().rooms, 8);
+        say(&held[0], &text).await;
+        assert!(held[0].room().has_past());
+    }
+}

@@ -15,6 +15,7 @@ mod connect_terminal;
 mod hostile;
 mod options;
 mod page;
+mod room_protocol;
 mod rooms;
 #[cfg(unix)]
 mod signals;

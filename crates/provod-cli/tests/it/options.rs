@@ -141,3 +141,24 @@ async fn workers_says_how_many_threads_carry_connections() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn log_format_json_writes_an_object_a_line() {
+    let server = Provod::serve(&["--log-format=json", "--log=debug"]);
+    let peer = server.join("/r?token=s3cret").await;
+    peer.bye().await;
+    until(|| server.log().contains("\"message\":\"ended\"")).await;
+    let log = server.whole_log();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    assert!(!log.contains("s3cret"), "{log}");
+    let line = |message: &str| {
+        let found = lines.iter().find(|line| line["message"] == message);
+        found.unwrap_or_else(|| panic!("no {message:?} in {log}"))
+    };
+    assert!(line("listening")["address"].is_string());
+    assert_eq!(line("opened")["path"], "/r");
+    let ended = line("ended");
+    assert_eq!((&ended["code"], &ended["clean"]), (&1000.into(), &true.into()));
+    assert!(ended["seconds"].is_f64() && ended["timestamp"].is_string());
+}

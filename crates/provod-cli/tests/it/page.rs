@@ -1,6 +1,6 @@
 //! Plain HTTP at `provod serve`.
 
-use crate::peer::Peer;
+use crate::peer::{Peer, text};
 use crate::process::Provod;
 
 #[tokio::test]
@@ -58,4 +58,44 @@ async fn health_and_counters_are_there_and_nothing_else() {
     }
     let long = format!("/{}", "a".repeat(300));
     assert_eq!(server.get(&long, &["Accept: text/html"]).await.status, 400);
+}
+
+#[tokio::test]
+async fn metrics_are_in_the_form_that_prometheus_reads() {
+    let server = Provod::serve(&[]);
+    let mut plain = server.join("/r").await;
+    plain.send(text("x")).await;
+    plain.expect_text("x").await;
+    let answer = server.get("/_provod/metrics", &[]).await;
+    let kind = answer.header("Content-Type");
+    assert_eq!(kind, Some("text/plain; version=0.0.4; charset=utf-8"));
+    let mut types = std::collections::BTreeMap::new();
+    let mut samples = std::collections::BTreeMap::new();
+    for line in answer.body.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a type");
+            assert!(types.insert(name, kind).is_none(), "{name} twice");
+        } else if !line.starts_with("# HELP ") {
+            let (sample, value) = line.rsplit_once(' ').expect("a value");
+            let name = sample.split('{').next().expect("a name");
+            assert!(types.contains_key(name), "{name} has no type before it");
+            assert_eq!(types[name] == "counter", name.ends_with("_total"), "{line}");
+            assert!(samples.insert(sample, value.parse::<u64>().expect("a number")).is_none());
+        }
+    }
+    for (sample, value) in [
+        ("provod_connections_open", 1),
+        ("provod_rooms", 1),
+        ("provod_room_plain_clients", 1),
+        ("provod_room_members", 0),
+        ("provod_messages_received_total", 1),
+        ("provod_messages_sent_total", 1),
+    ] {
+        assert_eq!(samples[sample], value, "{sample}");
+    }
+    assert!(samples["provod_history_bytes"] > 0);
+    plain.bye().await;
+    server.until_counter("open", |n| n == 0).await;
+    let answer = server.get("/_provod/metrics", &[]).await;
+    assert!(answer.body.contains("\nprovod_closes_received_total{code=\"1000\"} 1\n"));
 }

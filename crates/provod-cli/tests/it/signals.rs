@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::peer::{Peer, close, text};
+use crate::peer::{Peer, close, soon, text};
 use crate::process::Provod;
 
 #[tokio::test]
@@ -34,6 +34,38 @@ async fn a_signal_right_after_the_ready_line_is_heard() {
         server.signal(Signal::INT);
         assert_eq!(server.ended().await.code(), Some(0));
     }
+}
+
+#[tokio::test]
+async fn who_asks_for_the_health_is_told_before_anything_ends() {
+    let mut server = Provod::serve(&["--drain-notice=1h"]);
+    assert_eq!(server.get("/_provod/health", &[]).await.status, 200);
+    let mut early = server.join("/r").await;
+    server.signal(Signal::TERM);
+    soon(async { while server.get("/_provod/health", &[]).await.status != 503 {} }).await;
+    let mut late = server.join("/r").await;
+    late.send(text("as before")).await;
+    early.expect_text("as before").await;
+    late.expect_text("as before").await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().await.code(), Some(143));
+}
+
+#[tokio::test]
+async fn after_the_notice_all_are_closed() {
+    let mut server = Provod::serve(&["--drain-notice=200ms"]);
+    server.get("/_provod/health", &[]).await;
+    let mut member = server.join("/r").await;
+    server.signal(Signal::TERM);
+    member.expect_close(1001).await;
+    member.send(close(1001)).await;
+    assert_eq!(server.ended().await.code(), Some(0));
+    assert!(server.log().contains("health answer is 503"), "{}", server.log());
+    // Ctrl-C has no notice.
+    let mut server = Provod::serve(&["--drain-notice=1h"]);
+    server.get("/_provod/health", &[]).await;
+    server.signal(Signal::INT);
+    assert_eq!(server.ended().await.code(), Some(0));
 }
 
 #[tokio::test]
