@@ -23,7 +23,7 @@ export class Log {
 
   /**
    * @param {{ list: HTMLElement, scroller: HTMLElement, newer: HTMLElement }} parts
-   * @param {{ edit: (message) => void }} actions
+   * @param {Record<'edit' | 'drop', (message) => void>} actions What to do with a refused one.
    */
   constructor({ list, scroller, newer }, actions) {
     this.#list = list;
@@ -113,44 +113,54 @@ export class Log {
     if (left) this.#tidy(left);
   }
 
+  /** Only what has changed: what is put in anew is read out anew. */
   #fill(element, message) {
+    if (!element.firstChild) this.#build(element, message);
     const state = { delivered: 'delivered', refused: 'refused' }[message.state] ?? 'sending';
     element.dataset.id = message.id;
     element.dataset.tone = toneOf(message.name);
-    if (message.own) {
-      element.dataset.own = 'true';
-      element.dataset.state = state;
-    }
-    if (this.#gap && message.state === 'delivered' && !element.parentElement) {
-      element.dataset.gap = this.#gap;
-      this.#gap = null;
-    }
-    const time = make('time', '', timeOf(message.time));
+    const [knot, head] = element.children;
+    const [name, time, mark] = head.children;
+    write(knot, initialOf(message.name));
+    write(name, message.name ?? say('plainName'));
+    write(time, timeOf(message.time));
     time.dateTime = new Date(message.time).toISOString();
     time.title = dateOf(message.time);
+    if (!message.own) return;
+    element.dataset.own = 'true';
+    element.dataset.state = state;
+    write(mark, state === 'refused' ? '' : say(state));
+    if (state === 'refused' && !element.querySelector('.refusal')) {
+      element.append(this.#refusal(message));
+    }
+  }
+
+  #build(element, message) {
+    const knot = make('span', 'knot');
+    knot.ariaHidden = 'true';
     const head = make('p', 'head');
-    head.append(make('bdi', 'name', message.name ?? say('plainName')), time);
-    if (message.own) head.append(make('span', 'mark', say(state)));
+    head.append(make('bdi', 'name'), make('time', ''), make('span', 'mark'));
     const text = make('p', 'said');
     text.dir = 'auto';
     text.append(...linked(message.text));
-    const knot = make('span', 'knot', initialOf(message.name));
-    knot.ariaHidden = 'true';
-    element.replaceChildren(knot, head, text);
-    if (state === 'refused') element.append(this.#refusal(message));
+    element.append(knot, head, text);
+    if (this.#gap && message.state === 'delivered') {
+      element.dataset.gap = this.#gap;
+      this.#gap = null;
+    }
   }
 
   #refusal(message) {
     const box = make('p', 'refusal', `${say('refused')}: ${why(message.error)} `);
-    const edit = make('button', 'small', say('edit'));
-    const drop = make('button', 'small', say('drop'));
-    edit.addEventListener('click', () => {
-      this.remove(message);
-      this.#actions.edit(message);
-    });
-    drop.addEventListener('click', () => this.remove(message));
-    for (const button of [edit, drop]) button.type = 'button';
-    box.append(edit, drop);
+    for (const action of ['edit', 'drop']) {
+      const button = make('button', 'small', say(action));
+      button.type = 'button';
+      button.addEventListener('click', () => {
+        this.remove(message);
+        this.#actions[action](message);
+      });
+      box.append(button);
+    }
     return box;
   }
 
@@ -160,20 +170,29 @@ export class Log {
       if (!each) continue;
       const message = this.#shown.get(each);
       const before = this.#shown.get(each.previousElementSibling);
-      const sameDay = before && dayOf(before.time) === dayOf(message.time);
+      const sameDay = before !== undefined && dayOf(before.time) === dayOf(message.time);
       if (sameDay) delete each.dataset.day;
       else each.dataset.day = dayOf(message.time);
-      each.toggleAttribute('data-follows', Boolean(sameDay && !each.dataset.gap
-        && before.from === message.from && before.name === message.name
-        && Boolean(before.own) === Boolean(message.own) && message.time - before.time < ONE_BREATH));
+      const follows = sameDay && !each.dataset.gap && goesOn(before, message);
+      each.toggleAttribute('data-follows', follows);
     }
   }
+}
+
+/** Whether `b` is said in one breath with `a`. */
+function goesOn(a, b) {
+  const sameSpeaker = a.own ? b.own : !b.own && a.from === b.from;
+  return sameSpeaker && a.name === b.name && b.time - a.time < ONE_BREATH;
 }
 
 /** Whether `a`, new, belongs before `b`, which is shown. */
 function goesBefore(a, b) {
   if (a.state !== 'delivered') return false;
   return b.state !== 'delivered' || (b.seq > a.seq && b.epoch === a.epoch);
+}
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 export function make(tag, className, text = '') {

@@ -54,6 +54,9 @@ part('room').addEventListener('input', () => {
   part('go').hidden = part('room').value === roomName;
 });
 
+// The way back from another room, to a page that the browser had kept.
+addEventListener('pageshow', () => { part('room').value = roomName; });
+
 part('enter').addEventListener('submit', (event) => {
   event.preventDefault();
   const wanted = part('room').value.replace(/\p{Surrogate}/gu, '\ufffd');
@@ -90,8 +93,12 @@ const log = new Log({
   edit({ text }) {
     const draft = part('text').value;
     part('text').value = draft ? `${text}\n${draft}` : text;
-    part('text').focus();
+    this.drop();
     fitText();
+  },
+  drop() {
+    part('text').focus();
+    showError('');
     showEmpty();
   },
 });
@@ -212,7 +219,9 @@ let failed = false;
 let countdown;
 
 room.addEventListener('welcome', ({ detail: { again, missed } }) => {
-  part('log').ariaBusy = 'true'; // The history is not news, to be read out.
+  // The history is no news, to be read out; what comes in a second after it is.
+  part('log').ariaBusy = 'true';
+  setTimeout(() => { part('log').ariaBusy = 'false'; }, 1000);
   part('missed').hidden = !missed;
   part('missed').textContent = missed ? say('missed', missed) : '';
   if (missed) log.markGap(say('missed', missed));
@@ -223,11 +232,11 @@ room.addEventListener('state', ({ detail: { state } }) => {
   if (state === 'open') {
     wasOpen = true;
     failed = false;
-    part('log').ariaBusy = 'false';
     showError('');
   } else if (state !== 'connecting') {
     failed = true;
     part('rtt').textContent = '';
+    for (const id of [...writing.keys()]) stopsTyping(id);
   }
   showState(state);
   showTrouble();
@@ -305,7 +314,7 @@ shareLink({
 
 part('program').textContent = `ws = new WebSocket('${wsAddress}')\n`
   + 'ws.onmessage = ({ data }) => console.log(data)\n'
-  + `ws.send('${LANGUAGE === 'ru' ? 'Привет!' : 'Hello!'}')`;
+  + `ws.onopen = () => ws.send('${LANGUAGE === 'ru' ? 'Привет!' : 'Hello!'}')`;
 part('shell').textContent = `provod connect ${wsAddress}`;
 
 showState(room.state);

@@ -7,7 +7,10 @@ export class People {
   #parts;
   #open = false;
 
-  /** @param {Record<'list' | 'tooMany' | 'plain' | 'count' | 'toggle' | 'panel', HTMLElement>} parts */
+  /**
+   * @typedef {'list' | 'tooMany' | 'plain' | 'count' | 'toggle' | 'panel'} Part
+   * @param {Record<Part, HTMLElement>} parts
+   */
   constructor(parts) {
     this.#parts = parts;
     const { toggle, panel } = parts;

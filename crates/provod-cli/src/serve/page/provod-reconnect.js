@@ -114,7 +114,7 @@ export class Reconnecting extends EventTarget {
    */
   close(code = 1000, reason = '') {
     this.#ended = true;
-    for (const [target, type, handler] of this.#listening) target.removeEventListener(type, handler);
+    for (const [target, ...listener] of this.#listening) target.removeEventListener(...listener);
     this.#listening = [];
     this.halt(code, reason);
   }

@@ -15,6 +15,8 @@ const MAX_OWN_IDS = 256;
 const MAX_OUTBOX = 500;
 const MAX_OUTBOX_BYTES = 256 * 1024;
 const PING_EVERY = 15_000;
+/** The first round trip also measures how busy a page is that has just been opened. */
+const PING_SOON = 2_000;
 /** The server passes one on every 2 seconds. */
 const TYPING_EVERY = 2_000;
 
@@ -171,7 +173,6 @@ export class Room extends EventTarget {
     const error = this.#objection(message.text);
     if (error) return Object.assign(message, { state: 'refused', error });
     this.#keep(message);
-    this.#typed = -Infinity;
     this.#save();
     this.#sendWaiting();
     return message;
@@ -231,7 +232,11 @@ export class Room extends EventTarget {
     this.#link.expect();
   }
 
-  /** Out of the room. Of what is in flight nobody knows whether it arrived: it is said again. */
+  /**
+   * Out of the room. Of what is in flight nobody knows whether it arrived: it is said again.
+   *
+   * @param {{ code?: number }} why
+   */
   #left({ code }) {
     this.#joined = false;
     this.#host.clearTimeout(this.#sending);
@@ -279,7 +284,7 @@ export class Room extends EventTarget {
     this.#pace = new Pace(this.limits, this.#now());
     this.#become('open');
     this.#sendWaiting();
-    this.#ping();
+    this.#ping(PING_SOON);
   }
 
   #heard({ id, seq, time, from, name, text }, past) {
@@ -296,6 +301,7 @@ export class Room extends EventTarget {
     this.#tell('message', own ?? { ...fields, own: mine, state: 'delivered' });
   }
 
+  /** @param {any} change */
   #presence({ type, member, members, count, plain, was }) {
     if (members !== undefined) this.#members = members && new Map(members.map((m) => [m.id, m]));
     if (type === 'left') this.#members?.delete(member.id);
@@ -407,10 +413,10 @@ export class Room extends EventTarget {
 
   // --- Signs of life ---
 
-  #ping() {
+  #ping(next = PING_EVERY) {
     this.#host.clearTimeout(this.#pinging);
     if (!this.#joined) return;
-    this.#pinging = this.#host.setTimeout(() => this.#ping(), PING_EVERY);
+    this.#pinging = this.#host.setTimeout(() => this.#ping(), next);
     if (this.#host.document?.visibilityState === 'hidden') return;
     this.#pings = { count: this.#pings.count + 1, sent: this.#now() };
     this.#send({ type: 'ping', id: String(this.#pings.count) });

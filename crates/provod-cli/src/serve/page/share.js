@@ -15,12 +15,13 @@ export function shareLink({ button, label, box, link, hint }) {
 
   /** What opens says more than a word on a button could, and can be copied by hand. */
   function open(copied) {
-    label.textContent = say(copied ? 'copied' : 'share');
+    label.textContent = say(copied ? 'done' : 'share');
     clearTimeout(shownFor);
     shownFor = setTimeout(() => { label.textContent = say('share'); }, 3000);
     link.value = location.href;
-    hint.textContent = copied ? say('copied') : '';
-    if (LOOPBACK.test(location.hostname)) hint.textContent += ` ${say('onlyHere')}`;
+    const hints = copied ? [say('copied')] : [];
+    if (LOOPBACK.test(location.hostname)) hints.push(say('onlyHere', 0, location.port || '80'));
+    hint.textContent = hints.join(' ');
     box.hidden = false;
     button.setAttribute('aria-expanded', 'true');
     if (!copied) {

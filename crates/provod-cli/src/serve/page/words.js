@@ -2,7 +2,7 @@
 
 const ENGLISH = {
   room: 'Room', mainRoom: 'main room', go: 'Go', share: 'Share', people: 'People here',
-  you: 'You are', madeUp: 'made up for you: change it', text: 'Message', send: 'Send',
+  you: 'You are', madeUp: 'made up, change it', text: 'Message', send: 'Send',
   log: 'Messages', newer: { one: '# new message', other: '# new messages' },
   here: { one: '# person here', other: '# people here' },
   plain: { one: '# plain client', other: '# plain clients' }, plainName: 'plain client',
@@ -31,7 +31,9 @@ const ENGLISH = {
   typingMany: { one: '# person is typing…', other: '# people are typing…' },
 
   sending: 'sending', delivered: 'delivered', refused: 'not sent', edit: 'Edit', drop: 'Discard',
-  binary: { one: 'Somebody sent # byte of binary data.', other: 'Somebody sent # bytes of binary data.' },
+  binary: {
+    one: 'Somebody sent # byte of binary data.', other: 'Somebody sent # bytes of binary data.',
+  },
   restTooLong: { one: '# character too many', other: '# characters too many' },
   restLeft: { one: '# character left', other: '# characters left' },
 
@@ -39,9 +41,9 @@ const ENGLISH = {
   emptyShare: 'Send the link of this page to somebody, or open it in a second tab.',
   emptyProgram: 'Any WebSocket is welcome too. In the console of a browser:',
   emptyShell: 'Or in a terminal:',
-  copied: 'Link copied', shareThis: 'The link of this room',
+  done: 'Copied', copied: 'The link is copied.', shareThis: 'The link of this room',
   onlyHere: 'It opens on this computer only. For others, start the server with an address of your '
-    + 'network: provod serve 0.0.0.0:#',
+    + 'network: provod serve 0.0.0.0:@',
 
   roomTooLong: 'The name of a room has at most 256 bytes; this one is longer.',
   roomTaken: 'A room cannot have this name.',
@@ -53,7 +55,7 @@ const ENGLISH = {
 
 const RUSSIAN = {
   room: 'Комната', mainRoom: 'общая комната', go: 'Перейти', share: 'Поделиться',
-  people: 'Кто здесь', you: 'Вы', madeUp: 'имя придумано, смените его', text: 'Сообщение',
+  people: 'Кто здесь', you: 'Вы', madeUp: 'придумано, смените', text: 'Сообщение',
   send: 'Отправить', log: 'Сообщения',
   newer: { one: '# новое сообщение', few: '# новых сообщения', other: '# новых сообщений' },
   here: { one: 'Здесь # человек', few: 'Здесь # человека', other: 'Здесь # человек' },
@@ -102,9 +104,9 @@ const RUSSIAN = {
   emptyShare: 'Отправьте кому-нибудь ссылку на эту страницу или откройте её во второй вкладке.',
   emptyProgram: 'Подойдёт и любой WebSocket. В консоли браузера:',
   emptyShell: 'Или в терминале:',
-  copied: 'Ссылка скопирована', shareThis: 'Ссылка на эту комнату',
+  done: 'Готово', copied: 'Ссылка скопирована.', shareThis: 'Ссылка на эту комнату',
   onlyHere: 'Она откроется только на этом компьютере. Для других запустите сервер на адресе вашей '
-    + 'сети: provod serve 0.0.0.0:#',
+    + 'сети: provod serve 0.0.0.0:@',
 
   roomTooLong: 'Имя комнаты занимает не больше 256 байт, а это длиннее.',
   roomTaken: 'Так комнату назвать нельзя.',
@@ -155,7 +157,7 @@ export function guestName() {
   return `${guest[first % guest.length]} ${animals[second % animals.length]}`;
 }
 
-const clock = new Intl.DateTimeFormat(LANGUAGE, { hour: '2-digit', minute: '2-digit' });
+const clock = new Intl.DateTimeFormat(LANGUAGE, { hour: 'numeric', minute: '2-digit' });
 const day = new Intl.DateTimeFormat(LANGUAGE, { weekday: 'long', day: 'numeric', month: 'long' });
 const full = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: 'full', timeStyle: 'medium' });
 export const timeOf = (ms) => clock.format(ms);
