@@ -35,7 +35,9 @@
 //! and `#[tokio::test]` are. Tests may pause its clock.
 //!
 //! Whole programs are in the crate's `examples`: `chat_client`, `upload` (a message of any size in
-//! little memory), `fan_out` (a ticker with slow subscribers), `seed_server` and `seed_client`.
+//! little memory), `fan_out` (a ticker with slow subscribers), `notifications` (other programs say
+//! what a user's page shows), `game` (positions 20 times a second), `seed_server` and
+//! `seed_client`.
 
 mod budget;
 pub mod client;
