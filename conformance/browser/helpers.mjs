@@ -1,4 +1,4 @@
-// What the browser tests share: pages to run scripts in, a browser.
+// What the browser tests share: pages to run scripts in, a browser, what went wrong in a page.
 
 import { once } from 'node:events';
 import http from 'node:http';
@@ -36,27 +36,69 @@ export async function servePages(scripts = {}) {
   };
 }
 
-/** Chromium, with names mapped to ports of ours: `{ 'evil.example:80': 8080 }`. */
-export function launch(names = {}) {
+function launchOptions(names = {}) {
   const rules = Object.entries(names).map(([name, port]) => `MAP ${name} 127.0.0.1:${port}`);
-  return chromium.launch({
+  return {
     executablePath: CHROMIUM,
     headless: true,
     args: [...CHROMIUM_FLAGS, `--host-resolver-rules=${rules.join(',')}`],
     timeout: PATIENCE_MS * 2,
-  });
+  };
 }
 
-/** A page at `url`, with the mistakes that its scripts make collected in `page.mistakes`. */
-export async function open(browser, url) {
-  const page = await browser.newPage();
+/** Chromium, with names mapped to ports of ours: `{ 'evil.example:80': 8080 }`. */
+export function launch(names) {
+  return chromium.launch(launchOptions(names));
+}
+
+/** Chromium with its process, to be killed. */
+export async function launchDoomed() {
+  const server = await chromium.launchServer(launchOptions());
+  return { browser: await chromium.connect(server.wsEndpoint()), process: server.process() };
+}
+
+/**
+ * Collects in `page.mistakes` what a page must never do: throw, ask, break its own
+ * content-security policy, report an error, talk to another host than the one it came from.
+ */
+export async function watch(page) {
   page.setDefaultTimeout(PATIENCE_MS);
   page.mistakes = [];
-  page.on('pageerror', (error) => page.mistakes.push(String(error)));
+  const mistake = (text) => page.mistakes.push(text);
+  page.on('pageerror', (error) => mistake(String(error)));
   page.on('dialog', (dialog) => {
-    page.mistakes.push(`dialog: ${dialog.message()}`);
+    mistake(`dialog: ${dialog.message()}`);
     dialog.dismiss();
   });
+  page.on('console', (message) => {
+    // A server that is gone is what many tests are about; the browser says so by itself.
+    const expected = /^(WebSocket connection to|Failed to load resource: net::)/;
+    if (message.type() === 'error' && !expected.test(message.text())) {
+      mistake(`console: ${message.text()}`);
+    }
+  });
+  const talksTo = (url) => {
+    const { protocol, host } = new URL(url);
+    const own = new URL(page.url());
+    const starts = own.protocol === 'about:' || own.protocol === 'chrome-error:';
+    if (!starts && protocol !== 'data:' && host !== own.host) mistake(`talks to ${url}`);
+  };
+  page.on('request', (request) => {
+    if (!request.isNavigationRequest()) talksTo(request.url());
+  });
+  await page.exposeBinding('reportViolation', (_, violation) => mistake(violation));
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
+      globalThis.reportViolation(`policy violated: ${violatedDirective}, ${blockedURI}`);
+    });
+  });
+  return { talksTo };
+}
+
+/** A page at `url`, watched; `options` are those of `browser.newContext`. */
+export async function open(browser, url, options) {
+  const page = await browser.newPage(options);
+  await watch(page);
   await page.goto(url);
   return page;
 }
@@ -68,10 +110,10 @@ export async function open(browser, url) {
 export class Socket {
   static #count = 0;
 
-  static async connect(page, url) {
+  static async connect(page, url, ...protocols) {
     const socket = new Socket(page);
-    await page.evaluate(({ name, url }) => {
-      const ws = new WebSocket(url);
+    await page.evaluate(({ name, url, protocols }) => {
+      const ws = new WebSocket(url, protocols);
       ws.binaryType = 'arraybuffer';
       const state = window[name] = { ws, received: [], closed: null };
       ws.onmessage = ({ data }) => state.received.push(
@@ -81,7 +123,7 @@ export class Socket {
         ws.addEventListener('open', resolve);
         ws.addEventListener('close', resolve);
       });
-    }, { name: socket.name, url });
+    }, { name: socket.name, url, protocols });
     await within(page.evaluate((name) => window[name].settled.then(() => {}), socket.name),
       `${url} opens or fails`);
     return socket;
@@ -125,6 +167,10 @@ export class Socket {
         { cause: error });
     }
     return this.#read('received');
+  }
+
+  close() {
+    return this.page.evaluate((name) => window[name].ws.close(), this.name);
   }
 
   /** The close event's `{ code, wasClean }`, once there is one. */

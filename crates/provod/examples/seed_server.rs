@@ -7,6 +7,9 @@
 use provod::server::OriginPolicy;
 use provod::{Server, WebSocket};
 
+#[path = "shared/signals.rs"]
+mod signals;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
@@ -23,23 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for address in running.addresses() {
         println!("слушаю ws://{address}/");
     }
-    end_asked().await;
+    signals::end_asked().await;
     running.drain(provod::server::Drain::default()).await;
     Ok(())
-}
-
-/// Waits for Ctrl-C, or for the SIGTERM of whoever started this.
-async fn end_asked() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

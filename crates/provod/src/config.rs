@@ -15,9 +15,18 @@ pub use crate::budget::MemoryBudget;
 /// ```
 /// use std::time::Duration;
 ///
+/// use provod::config::Keepalive;
+///
 /// let mut config = provod::Config::default();
 /// config.limits.max_message = 64 << 10;
 /// config.close_timeout = Duration::from_secs(2);
+/// // A vanished peer is noticed after 15 s instead of 45.
+/// config.keepalive = Some(Keepalive::new(Duration::from_secs(10), Duration::from_secs(5)));
+/// // Compression, where it is agreed, from 256 bytes on.
+/// config.compression.threshold = 256;
+///
+/// let server = provod::Server::new().config(config.clone());
+/// let client = provod::Client::new("ws://example.com/").config(config);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

@@ -7,6 +7,22 @@ use std::sync::{Mutex, PoisonError};
 use provod_proto::{CloseCode, Closed};
 
 /// The running counters of a server: see [`Server::counters`](crate::Server::counters).
+///
+/// ```no_run
+/// # async fn example() -> Result<(), provod::Error> {
+/// let server = provod::Server::new().listen("127.0.0.1:8080");
+/// let counters = server.counters();
+/// tokio::spawn(async move {
+///     loop {
+///         tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+///         let stats = counters.read();
+///         println!("{} open, {} messages in", stats.open, stats.messages_in);
+///         println!("refused: {:?}, ended: {:?}", stats.refusals, stats.close_codes);
+///     }
+/// });
+/// server.serve(|_ws| async { Ok(()) }).await
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct Counters {
     pub(crate) accepted: Count,

@@ -15,6 +15,24 @@ use crate::one_line::OneLine;
 ///
 /// `Display` gives one printable line with the cause, whatever a peer sent; the questions tell
 /// programs what to do about it.
+///
+/// ```
+/// use provod::Error;
+///
+/// /// Whether it is worth to connect again.
+/// fn is_passing(error: &Error) -> bool {
+///     match error.http_response() {
+///         // The server answered with HTTP: full, or restarting.
+///         Some(response) => matches!(response.status(), 429 | 502..=504),
+///         None => error.is_lost() || error.is_timeout() || error.is_connect(),
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let error = provod::connect("ws://").await.expect_err("there is no host");
+/// assert!(error.is_usage() && !is_passing(&error));
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Kind>);
 

@@ -16,6 +16,28 @@ use crate::sender::Sender;
 
 /// What happens to a subscriber that reads too slowly. Whatever the policy, what is queued for it
 /// is bounded, by [`hard_limit`](crate::Config::hard_limit) and one message.
+///
+/// Each member has its own, and one connection may have several: all of a conversation, and of
+/// positions only the newest.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), provod::Error> {
+/// use provod::Group;
+/// use provod::group::SlowPolicy;
+///
+/// let (talk, positions) = (Group::new(), Group::new());
+/// let (mut player, ws) = provod::pipe();
+/// let _talk = talk.join(&ws.sender(), SlowPolicy::Close);
+/// let _positions = positions.join(&ws.sender(), SlowPolicy::Latest);
+///
+/// talk.publish("go!");
+/// assert_eq!(player.recv().await?, Some("go!".into()));
+/// positions.publish(vec![1, 2]);
+/// assert_eq!(player.recv().await?, Some(vec![1, 2].into()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum SlowPolicy {
@@ -165,6 +187,18 @@ impl Group {
     /// Whoever calls this between messages lets a burst reach its own sender instead of the
     /// members' limits.
     ///
+    /// ```
+    /// # async fn example(group: provod::Group, messages: Vec<String>) {
+    /// use std::time::Duration;
+    ///
+    /// for message in messages {
+    ///     if group.publish(message).congested > 0 {
+    ///         group.drained(Duration::from_secs(1)).await;
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
     /// Cancel safe.
     pub async fn drained(&self, patience: Duration) {
         // As far ahead as a timer can be set.
@@ -198,7 +232,8 @@ impl fmt::Debug for Group {
 }
 
 impl Member {
-    /// Queues a message for every other member; otherwise as [`Group::publish`].
+    /// Queues a message for every other member; otherwise as [`Group::publish`], which includes
+    /// this one.
     pub fn publish(&self, message: impl Into<Prepared>) -> Published {
         self.group.0.publish(&message.into(), Some(self.id))
     }

@@ -35,12 +35,16 @@
 //! and `#[tokio::test]` are. Tests may pause its clock.
 //!
 //! Whole programs are in the crate's `examples`: `chat_client`, `upload` (a message of any size in
-//! little memory), `fan_out` (a ticker with slow subscribers), `seed_server` and `seed_client`.
+//! little memory), `fan_out` (a ticker with slow subscribers), `notifications` (other programs say
+//! what a user's page shows), `game` (positions 20 times a second), `seed_server` and
+//! `seed_client`.
 
 mod budget;
 pub mod client;
 pub mod config;
 mod counters;
+#[cfg(doctest)]
+mod documents;
 mod driver;
 pub mod error;
 mod futures;
@@ -56,7 +60,38 @@ mod trace;
 mod transport;
 mod websocket;
 
-/// Messages beside the whole ones: their kinds, piece by piece, compressed or not.
+/// Messages: their kinds, whole or piece by piece, compressed or not.
+///
+/// What [`send`](crate::WebSocket::send) is given decides the kind: `&str` and `String` are text,
+/// `Vec<u8>`, `&[u8]` and `Bytes` are binary.
+///
+/// ```
+/// use provod::Message;
+/// use provod::message::MessageKind;
+///
+/// let text = Message::from("привет");
+/// assert_eq!((text.kind(), text.len()), (MessageKind::Text, 12));
+/// assert_eq!(text.as_text(), Some("привет"));
+///
+/// let binary = Message::from(vec![1, 2, 3]);
+/// assert_eq!(binary.as_text(), None);
+/// assert_eq!(binary.clone().into_bytes(), binary.as_bytes()); // shared, not copied
+/// ```
+///
+/// To tell many the same, encode and compress it once:
+///
+/// ```no_run
+/// # fn example(senders: Vec<provod::Sender>) {
+/// use provod::Prepared;
+///
+/// let news = Prepared::from("the same for all");
+/// for sender in &senders {
+///     if sender.try_send_prepared(&news).is_err() {
+///         println!("{sender:?} is too slow, or has gone");
+///     }
+/// }
+/// # }
+/// ```
 pub mod message {
     pub use provod_proto::{Compress, Message, MessageKind, Prepared, Utf8Bytes};
 
@@ -64,6 +99,26 @@ pub mod message {
 }
 
 /// How a connection ended (RFC 6455 section 7).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), provod::Error> {
+/// use provod::CloseCode;
+/// use provod::close::Cause;
+///
+/// let (mut client, mut server) = provod::pipe();
+/// tokio::spawn(async move { client.close(4001, "the game is over").await });
+/// assert_eq!(server.recv().await?, None);
+///
+/// let closed = server.closed().await;
+/// assert_eq!(closed.cause, Cause::Peer); // who closed first
+/// assert_eq!(closed.code(), CloseCode::from(4001));
+/// let frame = closed.received.clone().flatten();
+/// assert_eq!(frame.map(|frame| frame.reason.as_str().to_owned()), Some("the game is over".into()));
+/// assert!(closed.is_clean() && closed.unsent == 0); // both said Close, nothing queued was lost
+/// # Ok(())
+/// # }
+/// ```
 pub mod close {
     pub use provod_proto::{Cause, CloseCode, CloseFrame, Closed};
 }
@@ -88,8 +143,3 @@ pub use sender::Sender;
 #[doc(inline)]
 pub use server::{Server, serve};
 pub use websocket::WebSocket;
-
-/// The examples of the README are tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;

@@ -44,6 +44,21 @@ pub fn pipe() -> (WebSocket, WebSocket) {
 
 /// As [`pipe`], with settings for the client's and for the server's end.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), provod::Error> {
+/// use provod::Config;
+///
+/// let mut small = Config::default();
+/// small.limits.max_message = 4;
+/// let (mut client, mut server) = provod::pipe_with(Config::default(), small);
+/// client.send("12345").await?;
+/// assert!(server.recv().await.is_err_and(|error| error.is_limit()));
+/// assert_eq!(client.closed().await.code().as_u16(), 1009);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Panics
 ///
 /// As [`pipe`].

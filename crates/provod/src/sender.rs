@@ -164,6 +164,23 @@ impl Sender {
     ///
     /// [`WebSocket::close`]: crate::WebSocket::close
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), provod::Error> {
+    /// let (client, mut server) = provod::pipe();
+    /// let (sender, mut receiver) = client.split();
+    /// sender.send("the last question").await?;
+    /// sender.close(1000, "")?; // behind the question
+    ///
+    /// assert_eq!(server.recv().await?, Some("the last question".into()));
+    /// server.send("the last answer").await?;
+    /// assert_eq!(server.recv().await?, None);
+    /// assert_eq!(receiver.recv().await?, Some("the last answer".into()));
+    /// assert_eq!(receiver.recv().await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`WebSocket::close`](crate::WebSocket::close).
@@ -177,6 +194,18 @@ impl Sender {
     }
 
     /// Waits for the end of the connection and tells how it came. Any number of tasks may.
+    ///
+    /// ```no_run
+    /// # use std::collections::HashMap;
+    /// # use std::sync::{Arc, Mutex};
+    /// # async fn example(sender: provod::Sender, users: Arc<Mutex<HashMap<u64, provod::Sender>>>) {
+    /// // A map of those who are here forgets the ones who have gone.
+    /// tokio::spawn(async move {
+    ///     sender.closed().await;
+    ///     users.lock().unwrap().remove(&7);
+    /// });
+    /// # }
+    /// ```
     ///
     /// Cancel safe.
     pub async fn closed(&self) -> Closed {

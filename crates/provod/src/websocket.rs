@@ -148,6 +148,15 @@ impl WebSocket {
     /// As [`send`](Self::send), and says whether this message is compressed, where compression was
     /// agreed: a picture will not shrink, and a secret should not be mixed with what others chose.
     ///
+    /// ```no_run
+    /// # async fn example(ws: provod::WebSocket, picture: Vec<u8>) -> Result<(), provod::Error> {
+    /// use provod::message::Compress;
+    ///
+    /// ws.send_with(picture, Compress::Never).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
@@ -229,6 +238,16 @@ impl WebSocket {
     /// The wait is as long as the peer likes: put it under a timeout, or leave it to the
     /// [`keepalive`](crate::Config::keepalive) to end it.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), provod::Error> {
+    /// let (client, _server) = provod::pipe(); // which need not call anything to answer
+    /// let round_trip = client.ping().await?;
+    /// assert_eq!(client.latency(), Some(round_trip));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// Cancel safe: a dropped one may have sent its Ping.
     ///
     /// # Errors
@@ -306,6 +325,21 @@ impl WebSocket {
     }
 
     /// The path of the request, as it was sent: not percent-decoded, without the query.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), provod::Error> {
+    /// provod::serve("127.0.0.1:8080", |mut ws: provod::WebSocket| async move {
+    ///     match ws.path() {
+    ///         "/time" => ws.send(format!("{:?}", std::time::SystemTime::now())).await?,
+    ///         _ => {
+    ///             ws.close(4004, "there is nothing here").await?;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// })
+    /// .await
+    /// # }
+    /// ```
     #[must_use]
     pub fn path(&self) -> &str {
         self.shared().info.path()

@@ -8,8 +8,18 @@ use super::protocol::SUBPROTOCOL;
 use super::rooms::{Entry, Rooms};
 
 const PAGE: &str = include_str!("page/index.html");
-const SCRIPT: &str = include_str!("page/page.js");
-const STYLE: &str = include_str!("page/page.css");
+
+/// What the page is made of, below `/_provod/`.
+const FILES: [(&str, &str); 8] = [
+    ("page.css", include_str!("page/page.css")),
+    ("page.js", include_str!("page/page.js")),
+    ("log.js", include_str!("page/log.js")),
+    ("people.js", include_str!("page/people.js")),
+    ("share.js", include_str!("page/share.js")),
+    ("words.js", include_str!("page/words.js")),
+    ("provod-room.js", include_str!("page/provod-room.js")),
+    ("provod-reconnect.js", include_str!("page/provod-reconnect.js")),
+];
 
 /// The longest name of a room, in bytes, percent-decoded.
 const MAX_NAME: usize = 256;
@@ -77,9 +87,11 @@ fn own(request: &Request, path: &str, counters: &Counters, rooms: &Rooms) -> Res
     if request.is_upgrade() {
         return Response::text(404, "paths below /_provod/ are not rooms");
     }
+    if let Some((name, body)) = FILES.iter().find(|(name, _)| *name == path) {
+        let kind = if name.ends_with(".css") { "text/css" } else { "text/javascript" };
+        return content(&format!("{kind}; charset=utf-8"), *body);
+    }
     match path {
-        "page.js" => content("text/javascript; charset=utf-8", SCRIPT),
-        "page.css" => content("text/css; charset=utf-8", STYLE),
         "counters" => content("application/json", counters_json(counters)),
         "metrics" => {
             content(metrics::CONTENT_TYPE, metrics::text(&counters.read(), rooms.census()))
@@ -110,7 +122,8 @@ fn page() -> Response {
                 "Content-Security-Policy",
                 "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                  connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
-                 frame-ancestors 'none'",
+                 frame-ancestors 'none'; require-trusted-types-for 'script'; \
+                 trusted-types 'none'",
             ),
             ("Referrer-Policy", "no-referrer"),
             ("Vary", "Accept"),

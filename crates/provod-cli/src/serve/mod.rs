@@ -9,12 +9,12 @@ mod room;
 mod rooms;
 mod talk;
 
-use std::net::ToSocketAddrs as _;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use provod::server::OriginPolicy;
+use provod::server::{Address, OriginPolicy};
 
 use crate::options::{Compress, Options, address, time};
 use crate::process::{Signals, announce, run, until_signal};
@@ -87,19 +87,39 @@ impl Serve {
                 server.start_with(move |ws, entry| talk(ws, entry, rooms.clone(), rate)).await?;
             for address in running.addresses() {
                 tracing::info!(%address, "listening");
-                announce(&match address.tcp() {
-                    Some(tcp) if tcp.ip().is_unspecified() => format!(
-                        "provod serve: open http://localhost:{}/, from elsewhere with this \
-                         machine's name",
-                        tcp.port()
-                    ),
-                    Some(tcp) => format!("provod serve: open http://{tcp}/"),
-                    None => format!("provod serve: listening on {address}"),
-                });
+                announce(&format!("provod serve: {}", invitation(address)));
             }
             let mut drain = self.options.drain();
             drain.notice = self.drain_notice;
             until_signal(signals, running, self.options.stop(), drain).await
         })
     }
+}
+
+/// Where to go now that the server listens.
+fn invitation(address: &Address) -> String {
+    let Some(tcp) = address.tcp() else { return format!("listening on {address}") };
+    if !tcp.ip().is_unspecified() {
+        return format!("open http://{tcp}/");
+    }
+    let port = tcp.port();
+    let elsewhere = match own_address(tcp.is_ipv6()) {
+        Some(ip) => format!("http://{}/", SocketAddr::new(ip, port)),
+        None => "with this machine's name".to_owned(),
+    };
+    format!("open http://localhost:{port}/, from elsewhere {elsewhere}")
+}
+
+/// The address of this machine towards its network: what a phone beside it can open.
+fn own_address(ipv6: bool) -> Option<IpAddr> {
+    // Connecting a UDP socket chooses a route and sends nothing. The addresses are for examples
+    // (RFC 5737, RFC 3849), so that the route is that to anywhere.
+    let towards = |local: &str, remote: &str| {
+        let socket = UdpSocket::bind(local).ok()?;
+        socket.connect(remote).ok()?;
+        let ip = socket.local_addr().ok()?.ip();
+        (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+    };
+    let v4 = towards("0.0.0.0:0", "192.0.2.1:9");
+    v4.or_else(|| towards("[::]:0", "[2001:db8::1]:9").filter(|_| ipv6))
 }

@@ -90,8 +90,8 @@ impl Provod {
         stdout.read_line(&mut announced).expect("a line");
         // Kept open: a program that writes to a closed pipe is another test.
         thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
-        let address = announced.rsplit_once("://").and_then(|(_, rest)| rest.split('/').next());
-        let address = address.and_then(|text| text.parse().ok());
+        let address = announced.split_once("://").and_then(|(_, rest)| rest.split('/').next());
+        let address = address.and_then(|a| a.replace("localhost", "127.0.0.1").parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address: {announced:?}"));
         Self { child, address, announced, log, log_reader: Some(log_reader) }
     }

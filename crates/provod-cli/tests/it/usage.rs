@@ -124,3 +124,18 @@ async fn the_ready_line_names_the_address() {
     let line = format!("provod listen: echoing on ws://{}/\n", listen.address);
     assert_eq!(listen.announced, line);
 }
+
+#[tokio::test]
+async fn who_listens_everywhere_says_where_others_find_it() {
+    let mut command = std::process::Command::new(crate::process::BINARY);
+    command.args(["serve", "0.0.0.0:0", "--workers=1"]);
+    let server = crate::process::Provod::spawn(command);
+    let line = server.announced.trim_end();
+    let port = server.announced.split("localhost:").nth(1).and_then(|rest| rest.split('/').next());
+    let port = port.unwrap_or_else(|| panic!("no port: {line}"));
+    let (here, elsewhere) = line.split_once("/, from elsewhere ").expect("both");
+    assert_eq!(here, format!("provod serve: open http://localhost:{port}"));
+    // A machine without a network has only its name.
+    let is_address = elsewhere.starts_with("http://") && elsewhere.ends_with(&format!(":{port}/"));
+    assert!(is_address || elsewhere == "with this machine's name", "{line}");
+}

@@ -186,6 +186,14 @@ impl Client {
     }
 
     /// Connects to this Unix socket; the URL says what is asked for there.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), provod::Error> {
+    /// let client = provod::Client::new("ws://localhost/chat").unix_socket("/run/provod.sock");
+    /// let ws = client.connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(unix)]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix = Some(path.into());

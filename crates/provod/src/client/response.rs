@@ -6,6 +6,23 @@ use bytes::Bytes;
 use provod_proto::handshake::ResponseHead;
 
 /// A server's answer of HTTP: what a refused upgrade was refused with, or what came with the 101.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), provod::Error> {
+/// match provod::connect("ws://example.com/chat").await {
+///     Ok(ws) => {
+///         let cookie = ws.response().and_then(|response| response.header("Set-Cookie"));
+///         println!("connected, with the cookie {:?}", cookie.map(|c| c.escape_ascii()));
+///     }
+///     Err(e) => match e.http_response() {
+///         Some(answer) if answer.status() == 401 => println!("log in first"),
+///         Some(answer) => println!("{}: {}", answer.status(), answer.body().escape_ascii()),
+///         None => return Err(e),
+///     },
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct HttpResponse {
     head: ResponseHead,

@@ -158,6 +158,23 @@ impl<S: Send + 'static> Server<S> {
 
     /// Sets which pages may connect. Default: those of the same host and port as the request's
     /// `Host`; programs, which send no `Origin`, always may.
+    ///
+    /// ```
+    /// use provod::Server;
+    /// use provod::server::OriginPolicy;
+    ///
+    /// # fn example() -> Result<(), provod::BoxError> {
+    /// let policy = OriginPolicy::same_host()
+    ///     .allow("https://app.example.com")? // exactly this origin
+    ///     .allow("partner.example")?; // this host, http and https, any port
+    /// let server = Server::new().origin(policy);
+    ///
+    /// // On a loopback address, for a page of this machine: see OriginPolicy::on_loopback.
+    /// let local = Server::new().origin(OriginPolicy::same_host().on_loopback(true));
+    /// # Ok(())
+    /// # }
+    /// # example().unwrap();
+    /// ```
     pub fn origin(mut self, policy: OriginPolicy) -> Self {
         self.settings.origin = policy;
         self
@@ -165,6 +182,25 @@ impl<S: Send + 'static> Server<S> {
 
     /// Sets the subprotocols that the server speaks. The first of the client's that is among them
     /// is agreed.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), provod::Error> {
+    /// provod::Server::new()
+    ///     .listen("127.0.0.1:8080")
+    ///     .subprotocols(["chat.v2", "chat.v1"])
+    ///     .serve(|mut ws: provod::WebSocket| async move {
+    ///         match ws.subprotocol() {
+    ///             Some("chat.v2") => ws.send("{\"hello\":2}").await?,
+    ///             Some(_) => ws.send("hello").await?,
+    ///             None => {
+    ///                 ws.close(4001, "speak chat.v2 or chat.v1").await?;
+    ///             }
+    ///         }
+    ///         Ok(())
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
     pub fn subprotocols<I: IntoIterator<Item: Into<String>>>(mut self, names: I) -> Self {
         self.settings.subprotocols = names.into_iter().map(Into::into).collect();
         self
@@ -174,6 +210,17 @@ impl<S: Send + 'static> Server<S> {
     ///
     /// Context takeover compresses better, and costs each connection that uses it some 380 KB to
     /// compress and 80 KB to inflate; without it, workers share a few of these.
+    ///
+    /// ```
+    /// use provod::config::DeflateConfig;
+    ///
+    /// let without_takeover = DeflateConfig {
+    ///     server_no_context_takeover: true,
+    ///     client_no_context_takeover: true,
+    ///     ..DeflateConfig::default()
+    /// };
+    /// let server = provod::Server::new().compression(without_takeover);
+    /// ```
     pub fn compression(mut self, deflate: DeflateConfig) -> Self {
         self.settings.deflate = Some(deflate);
         self
@@ -230,6 +277,8 @@ impl<S: Send + 'static> Server<S> {
     /// Requests that break the rules, or come from a page that may not connect, are answered
     /// before.
     ///
+    /// Who is it? What it returns in [`Accept`] reaches the handler:
+    ///
     /// ```no_run
     /// use provod::Server;
     /// use provod::server::{Accept, Response};
@@ -243,15 +292,35 @@ impl<S: Send + 'static> Server<S> {
     ///             _ => Err(Response::text(401, "who are you?")),
     ///         }
     ///     })
-    ///     .serve_with(|mut ws, name| async move {
+    ///     .serve_with(|ws, name| async move {
     ///         ws.send(format!("Hello, {name}")).await?;
-    ///         while let Some(message) = ws.recv().await? {
-    ///             ws.send(message).await?;
-    ///         }
     ///         Ok(())
     ///     })
     ///     .await
     /// # }
+    /// ```
+    ///
+    /// A page on the same port, and a 404 for what is neither:
+    ///
+    /// ```
+    /// use provod::Server;
+    /// use provod::server::{Accept, Response};
+    ///
+    /// # fn example() -> Result<(), provod::BoxError> {
+    /// let page = Response::new(200)
+    ///     .header("Content-Type", b"text/html; charset=utf-8")?
+    ///     .body("<!doctype html><title>Hello</title>");
+    /// let server = Server::new().on_request(move |request| {
+    ///     let answer = match (request.path(), request.is_upgrade()) {
+    ///         ("/chat", true) => Ok(Accept::new(())),
+    ///         ("/", false) => Err(page.clone()),
+    ///         _ => Err(Response::text(404, "there is nothing here")),
+    ///     };
+    ///     async { answer }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// # example().unwrap();
     /// ```
     pub fn on_request<T, H, F>(self, decide: H) -> Server<T>
     where

@@ -5,6 +5,17 @@ use std::sync::Arc;
 use provod_proto::handshake::{RequestHead, Upgrade};
 
 /// A request, whether for a WebSocket or of plain HTTP. Cloning shares it.
+///
+/// Header values are bytes as they came. A cookie, for example:
+///
+/// ```
+/// use provod::server::Request;
+///
+/// fn cookie<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+///     let pairs = str::from_utf8(request.header("Cookie")?).ok()?;
+///     pairs.split("; ").find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Request(Arc<Inner>);
 
@@ -77,6 +88,14 @@ impl Request {
 }
 
 /// How a WebSocket is opened, with a value that is handed to the handler.
+///
+/// ```
+/// use provod::server::Accept;
+///
+/// let anna = Accept::new(String::from("Anna"))
+///     .subprotocol("chat.v2") // one that the client offered
+///     .header("Set-Cookie", "seen=1; Secure; HttpOnly");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Accept<S = ()> {
     pub(super) state: S,

@@ -25,6 +25,16 @@ const MOST_BETWEEN: Duration = Duration::from_millis(10);
 
 /// How a server ends: it says so where it is asked for its health, stops accepting, closes all
 /// connections, and gives up those that do not end.
+///
+/// ```
+/// use std::time::Duration;
+/// use provod::server::Drain;
+///
+/// let mut drain = Drain::default();
+/// drain.notice = Duration::from_secs(5); // a load balancer sees 503 first
+/// drain.spread = Duration::from_secs(10); // clients do not come back all at once
+/// drain.deadline = Duration::from_secs(15);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drain {

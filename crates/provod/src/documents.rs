@@ -1,0 +1,31 @@
+//! The examples of the repository's documents are tests.
+
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
+#[doc = include_str!("../../../README.ru.md")]
+struct ReadmeInRussian;
+
+#[doc = include_str!("../../../docs/guide/back-pressure.md")]
+struct BackPressure;
+
+#[doc = include_str!("../../../docs/guide/chat.md")]
+struct Chat;
+
+#[doc = include_str!("../../../docs/guide/closing.md")]
+struct Closing;
+
+#[doc = include_str!("../../../docs/guide/compression.md")]
+struct Compression;
+
+#[doc = include_str!("../../../docs/guide/memory-and-limits.md")]
+struct MemoryAndLimits;
+
+#[doc = include_str!("../../../docs/guide/security.md")]
+struct Security;
+
+#[doc = include_str!("../../../docs/guide/sending-and-receiving.md")]
+struct SendingAndReceiving;
+
+#[doc = include_str!("../../../docs/guide/testing.md")]
+struct Testing;
