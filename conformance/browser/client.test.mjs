@@ -512,7 +512,10 @@ test('after close() no timer, no listener and no connection is left', () => {
     assert.ok(host.listeners > 0 && host.timers.size > 0);
     if (when === 'joining' || when === 'open') host.socket.accept();
     if (when === 'open') host.socket.tell(welcome({ limits: { rate: 1, burst: 1 } }));
+    room.typing();
+    room.typing();
     room.say('unsent');
+    room.typing();
     if (when === 'waiting') host.socket.drop();
     room.close();
     assert.equal(room.state, 'closed', when);
@@ -664,17 +667,26 @@ test('the members are kept up, also when there are too many to know', () => {
     { members: [{ id: 'm1', name: 'Аня' }], count: 1, plain: 0 });
 });
 
-test('typing is told every 2 seconds at most', () => {
+test('typing is told as often as the server passes it on, the last keys too', () => {
   const { host, room } = join();
   const told = () => host.socket.sent.filter(({ type }) => type === 'typing').length;
   for (let i = 0; i < 10; i++) room.typing();
   assert.equal(told(), 1);
-  host.pass(1999);
-  room.typing();
+  host.pass(2099);
   assert.equal(told(), 1);
   host.pass(1);
-  room.typing();
   assert.equal(told(), 2);
+  host.pass(60_000);
+  assert.equal(told(), 2);
+});
+
+test('who has said it is not typing it any more', () => {
+  const { host, room } = join();
+  room.typing();
+  room.typing();
+  room.say('x');
+  host.pass(5_000);
+  assert.equal(host.socket.sent.filter(({ type }) => type === 'typing').length, 1);
 });
 
 test('what it does not know is ignored', () => {

@@ -79,6 +79,7 @@ function takeName() {
 
 part('name').addEventListener('change', takeName);
 part('name').addEventListener('keydown', (event) => {
+  if (event.key === 'Escape') part('name').value = room.name;
   if (event.key !== 'Enter' || event.isComposing) return;
   event.preventDefault();
   takeName();
