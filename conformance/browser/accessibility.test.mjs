@@ -77,7 +77,9 @@ for (const [variant, options] of Object.entries(VARIANTS)) {
     await boris.say('Уже смотрю\nи читаю');
     await seed.send('А я простой клиент');
     await anya.sees('all of that', ({ messages }) => messages.length === 4);
-    await boris.part('text').pressSequentially('ещё');
+    const vera = await Socket.connect(seed.page, `ws://127.0.0.1:${server.port}/chat`,
+      'provod.room.v1');
+    await vera.send('{"type":"hello","name":"Вера"}', '{"type":"typing"}');
     await anya.sees('who types', ({ typing }) => typing !== '');
     await isClean(anya, 'with messages');
     await anya.part('share').click();

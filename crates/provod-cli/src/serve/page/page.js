@@ -57,6 +57,12 @@ part('room').addEventListener('input', () => {
 // The way back from another room, to a page that the browser had kept.
 addEventListener('pageshow', () => { part('room').value = roomName; });
 
+part('room').addEventListener('keydown', ({ key }) => {
+  if (key !== 'Escape') return;
+  part('room').value = roomName;
+  part('go').hidden = true;
+});
+
 part('enter').addEventListener('submit', (event) => {
   event.preventDefault();
   const wanted = part('room').value.replace(/\p{Surrogate}/gu, '\ufffd');
