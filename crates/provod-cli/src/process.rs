@@ -40,7 +40,8 @@ impl Signal {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM and drains the server; a second signal ends the process at once.
+/// Waits for Ctrl-C or SIGTERM and drains the server. A second signal cuts the notice short, and
+/// ends the process at once when connections are being closed already.
 pub(crate) async fn until_signal(
     mut signals: Signals,
     running: Running,
@@ -61,19 +62,30 @@ pub(crate) async fn until_signal(
         notice => tracing::info!(
             open,
             ?notice,
-            "the health answer is 503; all connections are closed after the notice; a second \
-             signal quits"
+            "the health answer is 503; all connections are closed after the notice, or at once on \
+             a second signal"
         ),
     }
-    tokio::select! {
-        dropped = running.drain(drain) => {
-            if dropped > 0 {
-                tracing::warn!(dropped, "connections that did not close in time were dropped");
-            }
-            Ok(())
-        }
-        signal = signals.next() => std::process::exit(signal.exit_code().into()),
+    let noticed = tokio::time::Instant::now() + drain.notice;
+    let mut dropped = tokio::select! {
+        dropped = running.drain(drain) => Ok(dropped),
+        signal = signals.next() => Err(signal),
+    };
+    if dropped.is_err() && tokio::time::Instant::now() < noticed {
+        tracing::info!("the notice is cut short, closing all connections; one more signal quits");
+        dropped = tokio::select! {
+            dropped = running.drain(stop) => Ok(dropped),
+            signal = signals.next() => Err(signal),
+        };
     }
+    match dropped {
+        Ok(0) => {}
+        Ok(dropped) => {
+            tracing::warn!(dropped, "connections that did not close in time were dropped");
+        }
+        Err(signal) => std::process::exit(signal.exit_code().into()),
+    }
+    Ok(())
 }
 
 /// The signals that end a command, listened for from the moment this is made: before a server says

@@ -15,7 +15,8 @@ use crate::driver::{Delivery, Shared};
 use crate::sender::Sender;
 
 /// What happens to a subscriber that reads too slowly. Whatever the policy, what is queued for it
-/// is bounded, by [`hard_limit`](crate::Config::hard_limit) and one message.
+/// is bounded, by [`hard_limit`](crate::Config::hard_limit) beside the largest message that waits,
+/// and one more: a message that is large by itself makes nobody slow.
 ///
 /// Each member has its own, and one connection may have several: all of a conversation, and of
 /// positions only the newest.
@@ -179,6 +180,13 @@ impl Group {
         self.0.publish(&message.into(), None)
     }
 
+    /// Makes the compressed forms of a message that the members need now, so that a
+    /// [`publish`](Self::publish) of it that follows does not have to: for whoever publishes under
+    /// a lock of his own.
+    pub fn prepare(&self, message: &Prepared) {
+        self.0.prepare(message);
+    }
+
     /// Waits until every member whose policy is [`Close`](SlowPolicy::Close) or
     /// [`DropNewest`](SlowPolicy::DropNewest) has room again, so that
     /// [`send`](Sender::send) on it would not wait; but for at most `patience`. A member that was
@@ -273,11 +281,15 @@ impl Inner {
         drop(seat);
     }
 
-    fn publish(&self, message: &Prepared, except: Option<u64>) -> Published {
+    fn prepare(&self, message: &Prepared) {
         let windows = self.lock().windows_for(message.payload().len());
         for bits in (9..=15).filter(|bits| windows & (1 << bits) != 0) {
             message.compress_for(bits);
         }
+    }
+
+    fn publish(&self, message: &Prepared, except: Option<u64>) -> Published {
+        self.prepare(message);
         let mut published = Published::default();
         let mut after = Aftermath::default();
         {

@@ -6,6 +6,7 @@ use std::fmt::{Display, Write as _};
 
 use provod::server::Stats;
 
+use super::protocol::REPLACED;
 use super::rooms::Census;
 
 /// The format's media type.
@@ -18,7 +19,11 @@ pub(super) fn text(stats: &Stats, census: Census) -> String {
     page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
 
     page.gauge("connections_open", "WebSockets open now.", stats.open as usize);
-    page.gauge("rooms", "Rooms in which somebody is or something was said.", census.rooms);
+    page.gauge(
+        "rooms",
+        "Rooms that somebody has opened or in which something was said.",
+        census.rooms,
+    );
     page.gauge("room_members", "Clients of the room protocol in rooms now.", census.members);
     page.gauge("room_plain_clients", "Plain clients in rooms now.", census.plain);
     page.gauge("history_bytes", "Memory of what was said in rooms.", census.history);
@@ -57,8 +62,18 @@ pub(super) fn text(stats: &Stats, census: Census) -> String {
     page.0
 }
 
+/// Counts by close code; those that applications choose are one, or peers would choose how many
+/// series there are (RFC 6455 section 7.4.2).
 fn codes(codes: &BTreeMap<u16, u64>) -> impl Iterator<Item = (String, u64)> {
-    codes.iter().map(|(code, n)| (code.to_string(), *n))
+    let mut named = BTreeMap::new();
+    for (code, n) in codes {
+        let name = match code {
+            3000.. if *code != REPLACED => "other".to_owned(),
+            _ => code.to_string(),
+        };
+        *named.entry(name).or_default() += *n;
+    }
+    named.into_iter()
 }
 
 #[derive(Default)]

@@ -13,8 +13,8 @@ const MAX_BYTES: usize = 256 << 10;
 /// Ids that one room remembers, so that a client that says something again is not heard twice.
 const MAX_IDS: usize = 4096;
 /// What a message and an id take beside their text.
-const MESSAGE_COST: usize = 128;
-const ID_COST: usize = 64;
+const MESSAGE_COST: usize = 256;
+const ID_COST: usize = 96;
 
 /// A message as it was said.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub(super) struct Kept {
     /// `None` for a plain client.
     pub(super) from: Option<(MemberId, Arc<str>)>,
     pub(super) text: Utf8Bytes,
+    /// The text was longer.
+    pub(super) cut: bool,
 }
 
 /// Where a message stands among those of its room, and when it was said.
@@ -36,9 +38,30 @@ pub(super) struct At {
 }
 
 impl Kept {
+    /// What it takes, and is at least as long as what is sent of it: escaped in JSON, a character
+    /// has up to six bytes.
     fn cost(&self) -> usize {
-        self.id.as_deref().map_or(0, str::len) + self.text.len() + MESSAGE_COST
+        let name = self.from.as_ref().map_or(0, |(_, name)| escaped(name));
+        escaped(&self.text) + name + MESSAGE_COST
     }
+}
+
+fn escaped(text: &str) -> usize {
+    let more = |b: u8| match b {
+        ..0x20 => 5,
+        b'"' | b'\\' => 1,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(more).sum::<usize>()
+}
+
+/// What is known of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It is that of this message.
+    Said(At),
+    /// It is that of another one.
+    Taken,
 }
 
 /// The past of one room.
@@ -46,8 +69,9 @@ impl Kept {
 pub(super) struct Past {
     messages: VecDeque<Kept>,
     bytes: usize,
-    ids: HashMap<u64, At>,
-    /// The same, the oldest first.
+    /// What was said with an id: where, and a hash of the text.
+    ids: HashMap<u64, (At, u64)>,
+    /// The same ids, the oldest first.
     order: VecDeque<u64>,
     hasher: std::hash::RandomState,
 }
@@ -68,16 +92,18 @@ impl Past {
         }
     }
 
-    /// Where the message with this id stands, if it is one of the last.
-    pub(super) fn find(&self, id: &str) -> Option<At> {
-        self.ids.get(&self.hasher.hash_one(id)).copied()
+    /// Whether something was said with this id, if it is one of the last.
+    pub(super) fn find(&self, id: &str, text: &str) -> Option<Known> {
+        let (at, said) = self.ids.get(&self.hasher.hash_one(id))?;
+        let same = *said == self.hasher.hash_one(text);
+        Some(if same { Known::Said(*at) } else { Known::Taken })
     }
 
-    /// Remembers that a client said something with this id.
-    pub(super) fn remember(&mut self, id: &str, at: At) {
+    /// Remembers that a client said this with this id.
+    pub(super) fn remember(&mut self, id: &str, text: &str, at: At) {
         // 64 bits of a keyed hash: two ids that meet are less likely than a broken machine.
         let id = self.hasher.hash_one(id);
-        if self.ids.insert(id, at).is_none() {
+        if self.ids.insert(id, (at, self.hasher.hash_one(text))).is_none() {
             self.order.push_back(id);
         }
         if self.order.len() > MAX_IDS
@@ -97,18 +123,23 @@ impl Past {
         self.bytes + self.order.len() * ID_COST
     }
 
-    pub(super) fn forget(&mut self) {
-        let Self { messages, bytes, ids, order, .. } = self;
-        (*messages, *bytes, *ids, *order) = Default::default();
+    /// Gives up the messages.
+    pub(super) fn forget_messages(&mut self) {
+        (self.messages, self.bytes) = Default::default();
+    }
+
+    /// Gives up the ids.
+    pub(super) fn forget_ids(&mut self) {
+        (self.ids, self.order) = Default::default();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{At, Kept, MAX_BYTES, MAX_IDS, Past};
+    use super::{At, Kept, Known, MAX_BYTES, MAX_IDS, Past};
 
     fn message(seq: u64, text: String) -> Kept {
-        Kept { id: None, at: At { seq, time: 0 }, from: None, text: text.into() }
+        Kept { id: None, at: At { seq, time: 0 }, from: None, text: text.into(), cut: false }
     }
 
     fn kept(past: &Past) -> Vec<u64> {
@@ -122,14 +153,17 @@ mod tests {
             past.keep(message(seq, "x".to_owned()), 3);
         }
         assert_eq!(kept(&past), [8, 9, 10]);
-        past.keep(message(11, "x".repeat(MAX_BYTES - 300)), 3);
+        past.keep(message(11, "x".repeat(MAX_BYTES - 700)), 3);
         assert_eq!(kept(&past), [10, 11]);
         past.keep(message(12, "x".repeat(MAX_BYTES)), 3);
         assert_eq!(kept(&past), [10, 11]);
         assert!(past.cost() <= MAX_BYTES);
-        past.forget();
+        // What is sent is longer than what was said.
+        past.keep(message(13, "\x01".repeat(MAX_BYTES / 6)), 3);
+        assert_eq!(kept(&past), [10, 11]);
+        past.forget_messages();
         assert_eq!((kept(&past), past.cost()), (vec![], 0));
-        past.keep(message(13, "x".to_owned()), 0);
+        past.keep(message(14, "x".to_owned()), 0);
         assert!(kept(&past).is_empty());
     }
 
@@ -137,11 +171,13 @@ mod tests {
     fn the_last_ids_are_remembered() {
         let mut past = Past::default();
         for seq in 0..=MAX_IDS as u64 {
-            past.remember(&format!("id-{seq}"), At { seq, time: 7 });
+            past.remember(&format!("id-{seq}"), "text", At { seq, time: 7 });
         }
-        assert_eq!(past.find("id-0"), None);
-        assert_eq!(past.find("id-1"), Some(At { seq: 1, time: 7 }));
-        assert_eq!(past.find(&format!("id-{MAX_IDS}")).map(|at| at.seq), Some(MAX_IDS as u64));
+        let said = |seq| Some(Known::Said(At { seq, time: 7 }));
+        assert_eq!(past.find("id-0", "text"), None);
+        assert_eq!(past.find("id-1", "text"), said(1));
+        assert_eq!(past.find("id-1", "other"), Some(Known::Taken));
+        assert_eq!(past.find(&format!("id-{MAX_IDS}"), "text"), said(MAX_IDS as u64));
         assert_eq!((past.ids.len(), past.order.len()), (MAX_IDS, MAX_IDS));
     }
 }

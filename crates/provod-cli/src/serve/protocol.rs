@@ -2,9 +2,10 @@
 //! for. Here they are read and checked, and written.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The subprotocol by which a client asks for it.
 pub(super) const SUBPROTOCOL: &str = "provod.room.v1";
@@ -16,8 +17,10 @@ pub(super) const MAX_NAME: usize = 40;
 pub(super) const MAX_TEXT: usize = 4000;
 /// The longest message of a client, in bytes: a text whose characters are all escaped, and more.
 const MAX_MESSAGE: usize = 64 << 10;
-const MAX_ID: usize = 64;
-const CLIENT: std::ops::RangeInclusive<usize> = 16..=64;
+/// Of a longer one not even the id is looked for.
+const MAX_LOOKED_AT: usize = 1 << 20;
+const ID: RangeInclusive<usize> = 1..=64;
+const CLIENT: RangeInclusive<usize> = 16..=64;
 
 /// What a client says.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,16 +72,39 @@ impl Mistake {
     }
 }
 
-/// A message whose fields are not looked at yet. Others than these are no mistake: a later client
-/// may know more.
+/// A message whose fields are not looked at yet, so that a mistake in one does not hide the id.
+/// Others than these are no mistake: a later client may know more.
 #[derive(Deserialize)]
-struct Fields {
-    #[serde(rename = "type")]
-    kind: Option<Value>,
-    id: Option<Value>,
-    name: Option<Value>,
-    client: Option<Value>,
-    text: Option<Value>,
+struct Fields<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    client: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(text: &'a str) -> Result<Self, Mistake> {
+        // Serde would take an array of the fields' values too.
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(Mistake::new("bad_json", "a message is a JSON object"));
+        }
+        serde_json::from_str(text)
+            .map_err(|e| Mistake::new("bad_json", format!("a message is a JSON object: {e}")))
+    }
+
+    fn id(&self) -> Result<Option<String>, Mistake> {
+        let id = string("id", self.id)?;
+        if id.as_deref().is_some_and(|id| !is_word(id, ID)) {
+            return Err(Mistake::new("bad_field", "id must be 1 to 64 of A-Z a-z 0-9 - _"));
+        }
+        Ok(id)
+    }
 }
 
 impl Said {
@@ -87,27 +113,20 @@ impl Said {
         if text.len() > MAX_MESSAGE {
             let len = text.len();
             let why = format!("a message has at most {MAX_MESSAGE} bytes, this one has {len}");
-            return Err(Mistake::new("too_long", why));
+            let fields = (len <= MAX_LOOKED_AT).then(|| Fields::read(text).ok()).flatten();
+            let id = fields.and_then(|fields| fields.id().ok()).flatten();
+            return Err(Mistake::new("too_long", why).of(id.as_deref()));
         }
-        // Serde would take an array of the fields' values too.
-        if !text.trim_ascii_start().starts_with('{') {
-            return Err(Mistake::new("bad_json", "a message is a JSON object"));
-        }
-        let fields: Fields = serde_json::from_str(text)
-            .map_err(|e| Mistake::new("bad_json", format!("a message is a JSON object: {e}")))?;
-        let id = string("id", fields.id.clone())?;
-        if id.as_deref().is_some_and(|id| !is_id(id)) {
-            let why = format!("id must be 1 to {MAX_ID} printable ASCII characters");
-            return Err(Mistake::new("bad_field", why));
-        }
+        let fields = Fields::read(text)?;
+        let id = fields.id()?;
         Self::from_fields(fields, id.clone()).map_err(|mistake| mistake.of(id.as_deref()))
     }
 
-    fn from_fields(fields: Fields, id: Option<String>) -> Result<Self, Mistake> {
+    fn from_fields(fields: Fields<'_>, id: Option<String>) -> Result<Self, Mistake> {
         Ok(match &*required("type", fields.kind)? {
             "hello" => {
                 let client = string("client", fields.client)?;
-                if client.as_deref().is_some_and(|client| !is_client(client)) {
+                if client.as_deref().is_some_and(|client| !is_word(client, CLIENT)) {
                     let why = "client must be 16 to 64 of A-Z a-z 0-9 - _";
                     return Err(Mistake::new("bad_field", why));
                 }
@@ -130,25 +149,18 @@ impl Said {
     }
 }
 
-fn string(field: &str, value: Option<Value>) -> Result<Option<String>, Mistake> {
-    match value {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Mistake::new("bad_field", format!("{field} must be a string"))),
-    }
+fn string(field: &str, value: Option<&RawValue>) -> Result<Option<String>, Mistake> {
+    let read = value.map(|value| serde_json::from_str(value.get())).transpose();
+    read.map_err(|_| Mistake::new("bad_field", format!("{field} must be a string of Unicode")))
 }
 
-fn required(field: &str, value: Option<Value>) -> Result<String, Mistake> {
+fn required(field: &str, value: Option<&RawValue>) -> Result<String, Mistake> {
     string(field, value)?.ok_or_else(|| Mistake::new("bad_field", format!("{field} is missing")))
 }
 
-fn is_id(id: &str) -> bool {
-    (1..=MAX_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
-}
-
-fn is_client(client: &str) -> bool {
+fn is_word(text: &str, len: RangeInclusive<usize>) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    CLIENT.contains(&client.len()) && client.bytes().all(allowed)
+    len.contains(&text.len()) && text.bytes().all(allowed)
 }
 
 fn checked(text: String) -> Result<String, Mistake> {
@@ -191,7 +203,8 @@ fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{206f}'
             | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// What the server says.
@@ -217,6 +230,9 @@ pub(super) enum Told<'a> {
         #[serde(flatten)]
         speaker: Option<Speaker<'a>>,
         text: &'a str,
+        /// The text was longer.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
     },
     Joined {
         member: Who<'a>,

@@ -13,8 +13,8 @@ use provod::group::{self, Published, SlowPolicy};
 use provod::{Group, Message, Prepared, Sender, Utf8Bytes};
 use tokio::time::Instant;
 
-use super::past::{At, Kept, Past};
-use super::protocol::{Limits, MemberId, REPLACED, Speaker, Told, Who, json};
+use super::past::{At, Kept, Known, Past};
+use super::protocol::{Limits, MAX_TEXT, MemberId, Mistake, REPLACED, Speaker, Told, Who, json};
 
 /// A member that reads too slowly must not make the server hold all it missed, and must not go on
 /// with a gap that nobody sees.
@@ -31,9 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the others are told that somebody types.
 const TYPING: Duration = Duration::from_secs(2);
 /// What a room with a past costs beside it.
-const ROOM_COST: usize = 1024;
-/// A text that is longer holds more memory than its own while it is kept as it was received.
-const COPIED: usize = 32 << 10;
+const ROOM_COST: usize = 2048;
 
 /// A room.
 #[derive(Debug)]
@@ -47,8 +45,13 @@ pub(super) struct Room {
     /// This lock orders what is said: under it a message gets its number and is put into all
     /// queues. Nothing waits under it.
     state: Mutex<State>,
+    /// How many members and plain clients are here. These and what follows change under the lock,
+    /// and are read without it: who looks at all rooms must not wait for one.
+    member_count: AtomicUsize,
+    plain_count: AtomicUsize,
     /// Memory of all rooms' pasts, and this one's part in it.
     memory: Arc<AtomicUsize>,
+    cost: AtomicUsize,
     pub(super) spoken: AtomicU64,
 }
 
@@ -56,12 +59,9 @@ pub(super) struct Room {
 struct State {
     seq: u64,
     past: Past,
-    /// What is counted in `Room::memory`.
-    cost: usize,
     members: BTreeMap<MemberId, Person>,
     /// Members by the secret with which they come back.
     clients: HashMap<String, MemberId>,
-    plain: usize,
     crowd: bool,
     /// The numbers have changed, and will be told in a moment.
     gathering: bool,
@@ -120,7 +120,10 @@ impl Room {
             plain: Group::new(),
             named: Group::new(),
             state: Mutex::default(),
+            member_count: AtomicUsize::new(0),
+            plain_count: AtomicUsize::new(0),
             memory,
+            cost: AtomicUsize::new(0),
             spoken: AtomicU64::new(0),
         }
     }
@@ -138,7 +141,7 @@ impl Room {
     pub(super) fn enter(self: &Arc<Self>, sender: &Sender, echo: bool) -> Plain {
         let seat = self.plain.join(sender, SLOW);
         let mut state = self.lock();
-        state.plain += 1;
+        self.plain_count.fetch_add(1, Relaxed);
         self.gather(&mut state);
         Plain { room: self.clone(), seat, echo }
     }
@@ -162,6 +165,7 @@ impl Room {
             state.clients.insert(client.clone(), id);
         }
         let before = state.members.insert(id, person);
+        self.member_count.store(state.members.len(), Relaxed);
         // The others are told before the newcomer joins them, so that they alone are.
         match &before {
             Some(old) => {
@@ -192,7 +196,7 @@ impl Room {
             time: now(),
             members: state.list(),
             count: state.members.len(),
-            plain: state.plain,
+            plain: self.plain(),
             history,
             limits,
         })
@@ -202,12 +206,14 @@ impl Room {
         Told::Message {
             id: match &kept.id {
                 Some(id) => Cow::Borrowed(id),
-                None => Cow::Owned(format!("{}-{}", self.epoch, kept.at.seq)),
+                // No client can have given it: theirs have no dot.
+                None => Cow::Owned(format!("{}.{}", self.epoch, kept.at.seq)),
             },
             seq: kept.at.seq,
             time: kept.at.time,
             speaker: kept.from.as_ref().map(|(from, name)| Speaker { from: *from, name }),
             text: &kept.text,
+            cut: kept.cut,
         }
     }
 
@@ -222,17 +228,17 @@ impl Room {
     ) -> Published {
         state.seq += 1;
         let at = At { seq: state.seq, time: now() };
-        let text = if text.len() < COPIED { text.clone() } else { text.as_str().into() };
-        let kept = Kept { id: id.map(Into::into), at, from, text };
+        let (text, cut) = cut(text);
+        let kept = Kept { id: id.map(Into::into), at, from, text, cut };
         let published = if state.members.is_empty() {
             Published::default()
         } else {
             self.named.publish(json(&self.message(&kept)))
         };
-        state.past.keep(kept, self.history);
         if let Some(id) = id {
-            state.past.remember(id, at);
+            state.past.remember(id, &kept.text, at);
         }
+        state.past.keep(kept, self.history);
         self.spoken.store(at.time, Relaxed);
         self.account(state);
         published
@@ -252,7 +258,7 @@ impl Room {
     // ---- who is here ----
 
     fn came(self: &Arc<Self>, state: &mut State, id: MemberId, name: &str) {
-        let (count, plain) = (state.members.len(), state.plain);
+        let (count, plain) = (state.members.len(), self.plain());
         if state.crowd {
             self.gather(state);
         } else if count > MOST_LISTED {
@@ -264,7 +270,7 @@ impl Room {
     }
 
     fn went(self: &Arc<Self>, state: &mut State, id: MemberId, name: &str) {
-        let (count, plain) = (state.members.len(), state.plain);
+        let (count, plain) = (state.members.len(), self.plain());
         if !state.crowd {
             self.tell(&Told::Left { member: Who { id, name }, count, plain });
         } else if count <= LISTED_AGAIN {
@@ -275,10 +281,14 @@ impl Room {
         }
     }
 
-    fn renamed(&self, state: &State, id: MemberId, name: &str, was: &str) {
-        if !state.crowd {
-            self.tell(&Told::Renamed { member: Who { id, name }, was });
+    /// What is returned is for the member itself, where nobody else is told.
+    fn renamed(&self, state: &State, id: MemberId, name: &str, was: &str) -> Option<String> {
+        let told = Told::Renamed { member: Who { id, name }, was };
+        if state.crowd {
+            return Some(json(&told));
         }
+        self.tell(&told);
+        None
     }
 
     /// Tells the members something that is no message of the room.
@@ -300,7 +310,7 @@ impl Room {
             tokio::time::sleep(pause).await;
             let mut state = room.lock();
             state.gathering = false;
-            let (count, plain) = (state.members.len(), state.plain);
+            let (count, plain) = (state.members.len(), room.plain());
             room.tell(&Told::Members { members: None, count, plain });
         });
     }
@@ -308,12 +318,12 @@ impl Room {
     // ---- memory ----
 
     /// Counts what the past takes among that of all rooms.
-    fn account(&self, state: &mut State) {
+    fn account(&self, state: &State) {
         let cost = match state.past.cost() {
             0 => 0,
             past => past + ROOM_COST + self.name.len(),
         };
-        let before = std::mem::replace(&mut state.cost, cost);
+        let before = self.cost.swap(cost, Relaxed);
         if cost >= before {
             self.memory.fetch_add(cost - before, Relaxed);
         } else {
@@ -327,21 +337,42 @@ impl Room {
     }
 
     pub(super) fn has_past(&self) -> bool {
-        self.lock().cost > 0
+        self.cost.load(Relaxed) > 0
     }
 
     /// Gives up what was said.
+    pub(super) fn forget_messages(&self) {
+        let mut state = self.lock();
+        state.past.forget_messages();
+        self.account(&state);
+    }
+
+    /// Gives up also what keeps it from being said twice.
     pub(super) fn forget(&self) {
         let mut state = self.lock();
-        state.past.forget();
-        self.account(&mut state);
+        state.past.forget_messages();
+        state.past.forget_ids();
+        self.account(&state);
+    }
+
+    fn plain(&self) -> usize {
+        self.plain_count.load(Relaxed)
     }
 
     /// How many members and plain clients are here.
     pub(super) fn count(&self) -> (usize, usize) {
-        let state = self.lock();
-        (state.members.len(), state.plain)
+        (self.member_count.load(Relaxed), self.plain())
     }
+}
+
+/// What the members are given of a text of a plain client: no more than they may say themselves.
+fn cut(text: &Utf8Bytes) -> (Utf8Bytes, bool) {
+    if text.len() > MAX_TEXT
+        && let Some((end, _)) = text.char_indices().nth(MAX_TEXT)
+    {
+        return (text[..end].into(), true);
+    }
+    (text.clone(), false)
 }
 
 impl State {
@@ -360,9 +391,11 @@ impl Plain {
             Message::Text(text) => Some(text.clone()),
             _ => None,
         };
+        let message = Prepared::from(message);
+        // It may be long, and others wait for the lock.
+        room.plain.prepare(&message);
         let (plain, named) = {
             let mut state = room.lock();
-            let message = Prepared::from(message);
             let named = match text {
                 Some(text) => room.publish(&mut state, None, None, &text),
                 None if state.members.is_empty() => Published::default(),
@@ -379,7 +412,7 @@ impl Plain {
 impl Drop for Plain {
     fn drop(&mut self) {
         let mut state = self.room.lock();
-        state.plain -= 1;
+        self.room.plain_count.fetch_sub(1, Relaxed);
         self.room.gather(&mut state);
     }
 }
@@ -387,27 +420,36 @@ impl Drop for Plain {
 impl Named {
     /// Says something to all in the room. What was said already goes to nobody a second time; the
     /// text that is returned then tells the speaker so.
-    pub(super) async fn say(&self, id: Option<&str>, text: String) -> Option<String> {
+    pub(super) async fn say(
+        &self,
+        id: Option<&str>,
+        text: String,
+    ) -> Result<Option<String>, Mistake> {
         let (room, text) = (&self.room, Utf8Bytes::from(text));
         let (plain, named) = {
             let mut state = room.lock();
-            let name = self.person(&mut state)?.name.clone();
+            let Some(person) = self.person(&mut state) else { return Ok(None) };
+            let name = person.name.clone();
             if let Some(id) = id
-                && let Some(at) = state.past.find(id)
+                && let Some(known) = state.past.find(id, &text)
             {
+                let Known::Said(at) = known else {
+                    let why = "something else was said with this id";
+                    return Err(Mistake::new("bad_field", why).of(Some(id)));
+                };
                 let from = Some((self.id, name));
-                let kept = Kept { id: Some(id.into()), at, from, text };
-                return Some(json(&room.message(&kept)));
+                let kept = Kept { id: Some(id.into()), at, from, text, cut: false };
+                return Ok(Some(json(&room.message(&kept))));
             }
             let named = room.publish(&mut state, id, Some((self.id, name)), &text);
-            let plain = match state.plain {
+            let plain = match room.plain() {
                 0 => Published::default(),
                 _ => room.plain.publish(text),
             };
             (plain, named)
         };
         room.drained(plain, named).await;
-        None
+        Ok(None)
     }
 
     /// Passes bytes on to all in the room.
@@ -427,13 +469,13 @@ impl Named {
         room.drained(plain, named).await;
     }
 
-    /// Takes another name.
-    pub(super) fn rename(&self, name: String) {
+    /// Takes another name. What is returned is for the member alone, where nobody else is told.
+    pub(super) fn rename(&self, name: String) -> Option<String> {
         let mut state = self.room.lock();
-        let Some(person) = self.person(&mut state) else { return };
+        let person = self.person(&mut state)?;
         let name: Arc<str> = name.into();
         let was = std::mem::replace(&mut person.name, name.clone());
-        self.room.renamed(&state, self.id, &name, &was);
+        self.room.renamed(&state, self.id, &name, &was)
     }
 
     /// Tells the others that it types.
@@ -463,6 +505,7 @@ impl Drop for Named {
             return;
         }
         let Some(person) = state.members.remove(&self.id) else { return };
+        room.member_count.store(state.members.len(), Relaxed);
         if let Some(client) = &person.client {
             state.clients.remove(client);
         }

@@ -72,24 +72,32 @@ impl Rooms {
         Held { room: slot.room.clone(), rooms: self.clone() }
     }
 
-    /// Makes room in memory: where nothing was said for the longest time, all is forgotten first.
+    /// Makes room in memory, more than is needed now, so that this is done rarely. First goes what
+    /// was said where nobody is, then messages elsewhere, and only then what keeps them from being
+    /// said twice; each where nothing was said for the longest time first.
     fn relieve(&self, most: usize) {
-        if self.memory.load(Relaxed) <= most {
+        let used = || self.memory.load(Relaxed);
+        if used() <= most {
             return;
         }
-        let mut rooms = self.lock();
-        let mut by_age: Vec<_> = rooms.values().map(|slot| slot.room.clone()).collect();
-        by_age.sort_by_cached_key(|room| room.spoken());
-        for room in by_age {
-            // More than is needed now, so that this is done rarely.
-            if self.memory.load(Relaxed) <= most / 8 * 7 {
+        let (mut empty, mut held) = (Vec::new(), Vec::new());
+        for slot in self.lock().values() {
+            let rooms = if slot.clients == 0 { &mut empty } else { &mut held };
+            rooms.push(slot.room.clone());
+        }
+        for rooms in [&mut empty, &mut held] {
+            rooms.sort_by_cached_key(|room| room.spoken());
+        }
+        let all = empty.iter().map(|room| (room, true));
+        let messages = held.iter().map(|room| (room, false));
+        let ids = held.iter().map(|room| (room, true));
+        for (room, ids_too) in all.chain(messages).chain(ids) {
+            if used() <= most / 8 * 7 {
                 break;
             }
-            room.forget();
-            if rooms.get(room.name()).is_some_and(|slot| slot.clients == 0) {
-                rooms.remove(room.name());
-            }
+            if ids_too { room.forget() } else { room.forget_messages() }
         }
+        self.lock().retain(|_, slot| slot.clients > 0 || slot.room.has_past());
     }
 
     pub(super) fn census(&self) -> Census {
@@ -157,7 +165,7 @@ mod tests {
     #[tokio::test]
     async fn the_longest_silent_room_forgets_first() {
         let rooms = Arc::new(Rooms::new(50));
-        let text = "x".repeat(10_000);
+        let text = "x".repeat(3900);
         let held: Vec<_> = (0..8).map(|n| rooms.hold(n.to_string())).collect();
         // What was said in one millisecond has no order.
         for (n, held) in held.iter().enumerate() {
@@ -174,5 +182,12 @@ mod tests {
         assert_eq!(rooms.census().rooms, 8);
         say(&held[0], &text).await;
         assert!(held[0].room().has_past());
+        // A room where nobody is goes first, though something was said there last.
+        let mut held = held;
+        held[7].room().spoken.store(100, Relaxed);
+        held.pop();
+        rooms.relieve(4 * one - 1);
+        assert_eq!(rooms.census().rooms, 7);
+        assert!(held[5].room().has_past() && held[6].room().has_past());
     }
 }

@@ -60,8 +60,8 @@ impl Guest<'_> {
                 Err(wait) => {
                     let (rate, burst) = (self.rate.per_second(), self.rate.burst());
                     let why = format!("too many messages: {rate} a second, {burst} at once");
-                    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                    Err(Mistake::new("rate", why).of(id).retry_after(wait.max(1)))
+                    let wait = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+                    Err(Mistake::new("rate", why).of(id).retry_after(wait))
                 }
                 Ok(()) => match said {
                     Some(Ok(said)) => self.hear(&mut member, said).await,
@@ -108,12 +108,9 @@ impl Guest<'_> {
             (Some(member), Said::Say { id, text }) => {
                 let again = member.say(id.as_deref(), text).await;
                 self.held.said();
-                Ok(again)
+                again
             }
-            (Some(member), Said::Rename { name }) => {
-                member.rename(name);
-                Ok(None)
-            }
+            (Some(member), Said::Rename { name }) => Ok(member.rename(name)),
             (Some(member), Said::Typing) => {
                 member.types(Instant::now());
                 Ok(None)

@@ -261,6 +261,71 @@ async fn what_is_said_again_is_told_to_the_speaker_alone() {
 }
 
 #[tokio::test]
+async fn an_id_is_no_way_to_silence_somebody_else() {
+    let server = Provod::serve(&[]);
+    let (mut anna, _) = Member::enter(&server, "/r", "Аня").await;
+    let (mut boris, _) = Member::enter(&server, "/r", "Борис").await;
+    anna.expect("joined").await;
+    boris.say("a-1", "squatting").await;
+    anna.expect_text("squatting").await;
+    boris.expect_text("squatting").await;
+    anna.say("a-1", "important").await;
+    let error = anna.expect("error").await;
+    assert_eq!((&error["code"], &error["id"]), (&json!("bad_field"), &json!("a-1")));
+    anna.say("a-2", "important").await;
+    boris.expect_text("important").await;
+}
+
+#[tokio::test]
+async fn members_are_given_no_longer_texts_than_they_may_say() {
+    let server = Provod::serve(&[]);
+    let mut plain = server.join("/r").await;
+    server.until_counter("open", |n| n == 1).await;
+    let (mut anna, _) = Member::enter(&server, "/r", "Аня").await;
+    for (len, cut) in [(4000, None), (4001, Some(&json!(true))), (100_000, Some(&json!(true)))] {
+        plain.send(text(&"ы".repeat(len))).await;
+        assert!(plain.message().await.text() == "ы".repeat(len));
+        let message = anna.expect("message").await;
+        assert_eq!(message["text"].as_str().map(|text| text.chars().count()), Some(4000));
+        assert_eq!(message.get("cut"), cut);
+    }
+    let (_, welcome) = Member::enter(&server, "/r", "Борис").await;
+    assert_eq!(welcome["history"].as_array().map(Vec::len), Some(3));
+    assert_eq!(welcome["history"][2]["cut"], true);
+}
+
+#[tokio::test]
+async fn a_large_message_makes_nobody_slow() {
+    let server = Provod::serve(&[]);
+    let (mut large, mut chatty) = (server.join("/r?echo=0").await, server.join("/r?echo=0").await);
+    let (mut anna, _) = Member::enter(&server, "/r", "Аня").await;
+    let mut plain = server.join("/r").await;
+    server.until_counter("open", |n| n == 4).await;
+    large.send(binary(&vec![7; 15 << 20])).await;
+    server.until_counter("messages_in", |n| n >= 2).await;
+    for n in 0..100 {
+        chatty.send(text(&format!("{n}"))).await;
+    }
+    // They read slowly, and have not begun when the next ones come.
+    server.until_counter("messages_in", |n| n >= 3).await;
+    assert!(plain.message().await.payload == vec![7; 15 << 20]);
+    for n in 0..100 {
+        plain.expect_text(&format!("{n}")).await;
+    }
+    let frame = loop {
+        let message = anna.peer.message().await;
+        if message.opcode == 2 {
+            break message;
+        }
+        assert!(message.text().contains("\"members\""));
+    };
+    assert!(frame.payload == vec![7; 15 << 20]);
+    for n in 0..100 {
+        anna.expect_text(&format!("{n}")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_comes_back_takes_its_place() {
     let server = Provod::serve(&[]);
     let (mut boris, _) = Member::enter(&server, "/r", "Борис").await;
@@ -316,6 +381,7 @@ async fn a_mistake_is_answered_and_the_connection_goes_on() {
         ("id", json!({ "type": "say", "id": "", "text": "x" }), "bad_field", None),
         ("long id", json!({ "type": "say", "id": "x".repeat(65), "text": "x" }), "bad_field", None),
         ("spaces", json!({ "type": "say", "id": "a b", "text": "x" }), "bad_field", None),
+        ("the server's", json!({ "type": "say", "id": "a.1", "text": "x" }), "bad_field", None),
         ("type", json!({ "type": "shout", "id": "u", "text": "x" }), "unknown_type", Some("u")),
         ("no type", json!({ "id": "n" }), "bad_field", Some("n")),
         ("number", json!({ "type": 1 }), "bad_field", None),
@@ -343,7 +409,6 @@ async fn a_mistake_is_answered_and_the_connection_goes_on() {
         ("null", "bad_json"),
         ("{", "bad_json"),
         ("[\"hello\",null,\"Аня\"]", "bad_json"),
-        ("{\"type\":\"say\",\"text\":\"\\ud800\"}", "bad_json"),
         ("{\"type\":\"ping\",\"type\":\"typing\"}", "bad_json"),
         (&*format!("{{\"id\":{}", "[".repeat(30_000)), "bad_json"),
         // What is not known is not looked at, however deep it is.
@@ -353,8 +418,18 @@ async fn a_mistake_is_answered_and_the_connection_goes_on() {
         let error = anna.expect("error").await;
         assert_eq!(error["code"], code, "{error}");
     }
-    anna.peer.send(text(&format!("{{\"type\":\"ping\",\"x\":\"{}\"}}", "x".repeat(70_000)))).await;
-    assert_eq!(anna.expect("error").await["code"], "too_long");
+    // The id is found wherever it can be read, so that the client knows which of its messages it was.
+    let padded = format!("{{\"type\":\"say\",\"id\":\"p\",\"x\":\"{}\"}}", "x".repeat(70_000));
+    for (bad, code, id) in [
+        ("{\"type\":\"say\",\"id\":\"h\",\"text\":\"half \\ud83d\"}", "bad_field", "h"),
+        ("{\"type\":\"say\",\"id\":\"n\",\"text\":1e999}", "bad_field", "n"),
+        ("{\"type\":[[[]]],\"id\":\"t\",\"text\":\"x\"}", "bad_field", "t"),
+        (&*padded, "too_long", "p"),
+    ] {
+        anna.peer.send(text(bad)).await;
+        let error = anna.expect("error").await;
+        assert_eq!((&error["code"], &error["id"]), (&json!(code), &json!(id)), "{error}");
+    }
     // The longest that is allowed, in characters of four bytes and all escaped.
     let escaped = "\\ud83e\\udd8a".repeat(4000);
     anna.peer.send(text(&format!("{{\"type\":\"say\",\"text\":\"{escaped}\"}}"))).await;
@@ -440,6 +515,7 @@ async fn a_crowd_is_counted_and_not_listed() {
     assert_eq!(first.next().await, unknown);
     // Nobody is told of names and typing, but of what is said.
     one_more.send(json!({ "type": "rename", "name": "the last" })).await;
+    assert_eq!(one_more.expect("renamed").await["member"]["name"], "the last");
     one_more.send(json!({ "type": "typing" })).await;
     one_more.say("o-1", "hello all").await;
     first.expect_text("hello all").await;

@@ -22,6 +22,9 @@ pub(super) struct Backlogs {
     cost: usize,
     /// A line has sent while a sender waited, whose turn it is now.
     senders_turn: bool,
+    /// The largest message of those that have not left whole, with the mark behind it: what waits
+    /// because of it is no slowness of the peer's.
+    large: Option<(u64, usize)>,
 }
 
 /// One membership.
@@ -175,7 +178,11 @@ impl State {
             return Delivery::Gone;
         };
         let bounded = matches!(line.policy, SlowPolicy::Close | SlowPolicy::DropNewest);
-        if bounded && self.core.held() + line.cost >= hard_limit {
+        let large = match backlogs.large {
+            Some((mark, cost)) if self.core.marks_passed() <= mark => cost,
+            _ => 0,
+        };
+        if bounded && self.core.held() + line.cost >= hard_limit.saturating_add(large) {
             self.counters.dropped.add(1);
             line.over = line.policy == SlowPolicy::Close;
             return if line.over { Delivery::Closed } else { Delivery::Dropped };
@@ -186,6 +193,9 @@ impl State {
             && line.may_send(&self.core, self.high_water)
             && line.send(&mut self.core, message)
         {
+            if bounded && cost(message) > large.max(hard_limit / 8) {
+                backlogs.large = Some((self.core.mark(), cost(message)));
+            }
             self.counters.messages_out.add(1);
             return Delivery::Queued { displaced: 0 };
         }

@@ -194,7 +194,14 @@ impl Running {
         }
         let begun = Instant::now();
         let deadline = deadline(drain.deadline);
-        self.phase.send_replace(Phase::Draining(drain.code));
+        // Another call may have come to its end meanwhile.
+        self.phase.send_if_modified(|phase| {
+            let goes_on = *phase != Phase::Stopped;
+            if goes_on {
+                *phase = Phase::Draining(drain.code);
+            }
+            goes_on
+        });
         self.admission.evict_handshakes();
         let open = self.admission.open();
         let spread = drain.spread.min(drain.deadline);

@@ -225,6 +225,35 @@ async fn a_conversation_has_no_gap_behind_a_streamed_message() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_large_by_itself_makes_nobody_slow() {
+    for policy in [SlowPolicy::Close, SlowPolicy::DropNewest] {
+        let mut config = Config::default();
+        config.hard_limit = 100_000;
+        let mut hall = Hall::open(config).await;
+        let group = Group::new();
+        let (mut slow, ws) = hall.enter_slow().await;
+        let _member = group.join(&ws.sender(), policy);
+        assert_eq!(group.publish(vec![7; STOPPER]).queued, 1);
+        // What waits behind it may reach the limit, and no more.
+        let mut queued = 0;
+        while group.publish(numbered(queued, 5000)).queued == 1 {
+            queued += 1;
+        }
+        assert!((18..=21).contains(&queued), "{queued}");
+        assert_eq!(slow.message().await.payload.len(), STOPPER);
+        for n in 0..queued {
+            assert_eq!(number(&slow.message().await), n);
+        }
+        if policy == SlowPolicy::DropNewest {
+            // It has left: from now on it excuses nothing.
+            until(|| ws.buffered_amount() == 0).await;
+            assert_eq!(group.publish(numbered(queued, 5000)), all(1));
+            assert_eq!(number(&slow.message().await), queued);
+        }
+    }
+}
+
+#[tokio::test]
 async fn drop_oldest_keeps_the_newest_in_order() {
     let mut hall = Hall::open(Config::default()).await;
     let group = Group::new();
