@@ -1,9 +1,11 @@
-"""What can be proved of the unit and the container file without a system of their own.
+"""What can be proved of the unit and the container file without a system of their own, and that
+the guide names what the server tells.
 
     cargo build --release
     python3 packaging/test_packaging.py
 """
 
+import contextlib
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +34,19 @@ def built() -> str:
 
 
 PROVOD = built()
+
+
+@contextlib.contextmanager
+def served(address: str):
+    """`provod serve`, to its end by SIGTERM; gives its port."""
+    command = [PROVOD, "serve", "--log", "warn", address]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as server:
+        try:
+            yield int(re.search(r":(\d+)/", server.stdout.readline())[1])
+        finally:
+            server.terminate()
+    if server.returncode != 0:
+        raise AssertionError(f"provod serve ended with {server.returncode}")
 
 
 def seconds(text: str) -> float:
@@ -100,17 +116,10 @@ class Container(unittest.TestCase):
         server = json.loads(self.line("ENTRYPOINT")) + json.loads(self.line("CMD"))
         self.assertEqual([check[0], server[0]], ["/provod", "/provod"])
         self.assertEqual(server[2], f"0.0.0.0:{self.line('EXPOSE')}")
-        with subprocess.Popen(
-            [PROVOD, "serve", "0.0.0.0:0"], text=True, stdout=subprocess.PIPE,
-        ) as running:
-            try:
-                port = re.search(r"localhost:(\d+)/", running.stdout.readline())[1]
-                check = [PROVOD, *check[1:-1], check[-1].replace("8080", port)]
-                well = subprocess.run(check, stdin=subprocess.DEVNULL, capture_output=True)
-                self.assertEqual((well.returncode, well.stdout, well.stderr), (0, b"", b""))
-            finally:
-                running.terminate()
-        self.assertEqual(running.returncode, 0)
+        with served("0.0.0.0:0") as port:
+            check = [PROVOD, *check[1:-1], check[-1].replace("8080", str(port))]
+            well = subprocess.run(check, stdin=subprocess.DEVNULL, capture_output=True)
+            self.assertEqual((well.returncode, well.stdout, well.stderr), (0, b"", b""))
         gone = subprocess.run(check, stdin=subprocess.DEVNULL, capture_output=True)
         self.assertEqual(gone.returncode, 5, gone.stderr)
 
@@ -123,6 +132,19 @@ class Container(unittest.TestCase):
         ignored = (HERE.parent / ".containerignore").read_text().split()
         copied = re.findall(r"^COPY (?!--from)(.*) \S+$", self.FILE, re.M)
         self.assertEqual(ignored, ["*", *(f"!{name}" for line in copied for name in line.split())])
+
+
+class Guide(unittest.TestCase):
+    GUIDE = (HERE.parent / "docs" / "guide" / "operating.md").read_text()
+
+    def test_it_names_every_metric_and_no_other(self):
+        with served("127.0.0.1:0") as port:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_provod/metrics") as answer:
+                told = re.findall(r"^# TYPE (\S+)", answer.read().decode(), re.M)
+        rows = re.findall(r"^\| (`provod_.*?) \|", self.GUIDE, re.M)
+        named = [name for row in rows for name in re.findall(r"provod_\w+", row)]
+        self.assertGreater(len(told), 0)
+        self.assertEqual(sorted(named), sorted(told))
 
 
 if __name__ == "__main__":

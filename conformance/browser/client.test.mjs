@@ -253,14 +253,30 @@ test('without a network it waits for one, with a rare try that costs nothing', (
   host.pass(30_000);
   assert.equal(host.sockets.length, 2);
   host.socket.drop();
+  host.document.dispatchEvent(new Event('visibilitychange'));
+  assert.equal(host.sockets.length, 2, 'being looked at brings no network');
   host.navigator.onLine = true;
-  host.dispatchEvent(new Event('online'));
-  assert.equal(host.sockets.length, 3);
+  host.pass(30_000);
   host.socket.drop();
-  assert.equal(room.retryIn, 500);
+  assert.equal(room.retryIn, 500, 'the tries without a network were no failures');
   host.navigator.onLine = false;
   host.dispatchEvent(new Event('offline'));
   assert.equal(room.state, 'offline');
+});
+
+test('when the network returns it tries at once, and with short waits again', () => {
+  const { host, room } = enter();
+  for (let i = 0; i < 5; i++) {
+    host.socket.drop();
+    host.pass(room.retryIn);
+  }
+  host.socket.drop();
+  assert.equal(room.retryIn, 16_000);
+  const before = host.sockets.length;
+  host.dispatchEvent(new Event('online'));
+  assert.equal(host.sockets.length, before + 1);
+  host.socket.drop();
+  assert.equal(room.retryIn, 500);
 });
 
 test('a page that is shown again tries at once; one that is hidden waits', () => {
@@ -328,6 +344,19 @@ test('silence after a ping is the death of the connection; any message is life',
   assert.equal(room.state, 'connecting');
 });
 
+test('a later ping gives a dead connection no more time, and only its pong counts', () => {
+  const { host, room } = join();
+  host.pass(9_999);
+  assert.equal(room.state, 'open');
+  host.pass(1);
+  assert.equal(room.state, 'waiting');
+  const other = join();
+  const first = other.host.socket.sent.find(({ type }) => type === 'ping');
+  other.host.pass(2000);
+  other.host.socket.tell({ type: 'pong', id: first.id, time: 0 });
+  assert.equal(other.room.rtt, null);
+});
+
 test('what is said before there is a connection is said when there is one, in order', () => {
   const { host, room, of } = enter();
   const said = ['one', 'two', 'three'].map((text) => room.say(text));
@@ -391,6 +420,13 @@ test('it keeps to the rate of the server', () => {
   assert.deepEqual(host.socket.said(), ['0', '1', '2', '3', '4', '5', '6', '7']);
 });
 
+test('a long silence is no right to a larger burst', () => {
+  const { host, room } = join({}, { limits: { name: 40, text: 4000, rate: 10, burst: 5 } });
+  host.pass(9000);
+  for (let i = 0; i < 8; i++) room.say(`${i}`);
+  assert.equal(host.socket.said().length, 5);
+});
+
 test('rate 0 is no limit', () => {
   const { host, room } = join({}, { limits: { name: 40, text: 4000, rate: 0, burst: 0 } });
   for (let i = 0; i < 400; i++) room.say(`${i}`);
@@ -407,6 +443,18 @@ test('refused for its rate it waits as long as it is told and says it again', ()
   host.pass(1);
   assert.deepEqual(host.socket.sent.filter(({ type }) => type === 'say').map(({ id }) => id),
     [said.id, said.id]);
+});
+
+test('after a refusal for its rate it sends one at a time', () => {
+  const { host, room } = join();
+  const said = ['a', 'b', 'c'].map((text) => room.say(text));
+  for (const { id } of said) {
+    host.socket.tell({ type: 'error', code: 'rate', message: '', id, retry_after: 400 });
+  }
+  host.pass(400);
+  assert.deepEqual(host.socket.said(), ['a', 'b', 'c', 'a']);
+  host.pass(100);
+  assert.deepEqual(host.socket.said(), ['a', 'b', 'c', 'a', 'b']);
 });
 
 test('what the server refuses says why, and is not said again', () => {
@@ -464,7 +512,10 @@ test('after close() no timer, no listener and no connection is left', () => {
     assert.ok(host.listeners > 0 && host.timers.size > 0);
     if (when === 'joining' || when === 'open') host.socket.accept();
     if (when === 'open') host.socket.tell(welcome({ limits: { rate: 1, burst: 1 } }));
+    room.typing();
+    room.typing();
     room.say('unsent');
+    room.typing();
     if (when === 'waiting') host.socket.drop();
     room.close();
     assert.equal(room.state, 'closed', when);
@@ -540,6 +591,11 @@ test('the outbox is bounded in number and in bytes, and says so', () => {
   for (let i = 0; i < 32; i++) assert.equal(wide.say('я'.repeat(4000)).state, 'waiting');
   assert.equal(wide.say('я'.repeat(4000)).error.code, 'outbox_full');
   assert.equal(wide.say('short').state, 'waiting');
+
+  const { host, room: emptied } = join({}, { limits: { rate: 0, burst: 0 } });
+  for (let i = 0; i < 32; i++) emptied.say('я'.repeat(4000));
+  host.socket.answer(1);
+  assert.equal(emptied.say('я'.repeat(4000)).state, 'sent');
 });
 
 test('texts are counted in code points', () => {
@@ -611,17 +667,26 @@ test('the members are kept up, also when there are too many to know', () => {
     { members: [{ id: 'm1', name: 'Аня' }], count: 1, plain: 0 });
 });
 
-test('typing is told every 2 seconds at most', () => {
+test('typing is told as often as the server passes it on, the last keys too', () => {
   const { host, room } = join();
   const told = () => host.socket.sent.filter(({ type }) => type === 'typing').length;
   for (let i = 0; i < 10; i++) room.typing();
   assert.equal(told(), 1);
-  host.pass(1999);
-  room.typing();
+  host.pass(2099);
   assert.equal(told(), 1);
   host.pass(1);
-  room.typing();
   assert.equal(told(), 2);
+  host.pass(60_000);
+  assert.equal(told(), 2);
+});
+
+test('who has said it is not typing it any more', () => {
+  const { host, room } = join();
+  room.typing();
+  room.typing();
+  room.say('x');
+  host.pass(5_000);
+  assert.equal(host.socket.sent.filter(({ type }) => type === 'typing').length, 1);
 });
 
 test('what it does not know is ignored', () => {

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -114,6 +115,36 @@ test('the client of the README talks to provod serve', async () => {
     assert.deepEqual(page.mistakes, []);
   } finally {
     pages.close();
+    server.kill();
+  }
+});
+
+test('the page of the client for browsers chats', async () => {
+  const [html] = await blocksIn('docs/browser-client.md', 'html');
+  const modules = path.join(ROOT, 'crates/provod-cli/src/serve/page');
+  const server = await Program.start(BINARY, 'serve', '127.0.0.1:0');
+  const page = html.replaceAll('127.0.0.1:8080', `127.0.0.1:${server.port}`);
+  assert.notEqual(page, html, 'the page names its server');
+  const files = http.createServer(async (request, response) => {
+    const module = /^\/(provod-[a-z]+\.js)$/.exec(request.url)?.[1];
+    const type = module === undefined ? 'text/html' : 'text/javascript';
+    response.writeHead(200, { 'Content-Type': `${type}; charset=utf-8` });
+    response.end(module === undefined ? page : await readFile(path.join(modules, module)));
+  });
+  files.listen(0, '127.0.0.1');
+  await once(files, 'listening');
+  try {
+    const url = `http://127.0.0.1:${files.address().port}/`;
+    const tabs = await Promise.all([1, 2].map(() => open(browser, url)));
+    await tabs[0].locator('input').fill('<b>hello</b>');
+    await tabs[0].keyboard.press('Enter');
+    await Promise.all(tabs.map((tab) =>
+      tab.locator('li', { hasText: '<b>hello</b>' }).waitFor()));
+    await tabs[0].locator('li', { hasText: '(delivered)' }).waitFor();
+    assert.deepEqual(tabs.map((tab) => tab.mistakes), [[], []]);
+  } finally {
+    files.closeAllConnections();
+    files.close();
     server.kill();
   }
 });

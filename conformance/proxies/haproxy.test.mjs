@@ -78,6 +78,8 @@ test('a server is restarted: health first, then the closes, and its rooms have m
 
   assert.equal((await old.inbox.end()).code, 1001);
   await ended;
+  // The page and whoever was early: it may not have known yet that its connection is closed.
+  await column(proxy, other, 'scur', '2');
   assert.equal(await busy(proxy), other);
   await state(page, 'open');
   early.socket.send('страница тоже здесь');

@@ -20,14 +20,28 @@ async fn a_browser_gets_the_page_and_what_it_needs() {
         assert!(!policy.contains("unsafe"), "{policy}");
         assert!(page.body.contains("/_provod/page.js") && page.body.contains("/_provod/page.css"));
     }
-    for (target, kind) in [
-        ("/_provod/page.js", "text/javascript; charset=utf-8"),
-        ("/_provod/page.css", "text/css; charset=utf-8"),
-    ] {
-        let answer = server.get(target, &[]).await;
-        assert_eq!((answer.status, answer.header("Content-Type")), (200, Some(kind)));
-        assert!(!answer.body.is_empty());
+    let style = server.get("/_provod/page.css", &[]).await;
+    assert_eq!(
+        (style.status, style.header("Content-Type")),
+        (200, Some("text/css; charset=utf-8"))
+    );
+    // The page's scripts, found as a browser finds them.
+    let mut scripts = vec!["page.js".to_owned()];
+    let mut next = 0;
+    while let Some(name) = scripts.get(next).cloned() {
+        let answer = server.get(&format!("/_provod/{name}"), &[]).await;
+        let kind = Some("text/javascript; charset=utf-8");
+        assert_eq!((answer.status, answer.header("Content-Type")), (200, kind), "{name}");
+        for line in answer.body.lines().filter(|line| line.starts_with("import ")) {
+            let import = line.split("'./").nth(1).and_then(|rest| rest.strip_suffix("';"));
+            let import = import.expect("a file beside this one").to_owned();
+            if !scripts.contains(&import) {
+                scripts.push(import);
+            }
+        }
+        next += 1;
     }
+    assert!(scripts.iter().any(|name| name == "provod-reconnect.js"), "{scripts:?}");
 }
 
 #[tokio::test]

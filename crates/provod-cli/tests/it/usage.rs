@@ -129,7 +129,7 @@ async fn the_ready_line_names_the_address() {
 async fn who_listens_everywhere_says_where_others_find_it() {
     let mut command = std::process::Command::new(crate::process::BINARY);
     command.args(["serve", "0.0.0.0:0", "--workers=1"]);
-    let server = crate::process::Provod::spawn(command);
+    let server = Provod::spawn(command);
     let line = server.announced.trim_end();
     let port = server.announced.split("localhost:").nth(1).and_then(|rest| rest.split('/').next());
     let port = port.unwrap_or_else(|| panic!("no port: {line}"));

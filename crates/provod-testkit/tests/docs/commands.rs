@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::markdown::documents;
+use crate::markdown::{Block, documents};
 use crate::root;
 use crate::tool::{all_flags, flags_of};
 
@@ -122,11 +122,7 @@ fn commands_can_be_typed() {
     let mut checked = 0;
     let mut wrong = Vec::new();
     for document in documents() {
-        let blocks = document.blocks.iter().filter(|block| block.language() == "sh");
-        let lines = blocks.flat_map(|block| {
-            let joined = block.text.replace("\\\n", " ");
-            joined.lines().map(str::to_owned).collect::<Vec<_>>()
-        });
+        let lines = document.blocks.iter().flat_map(typed);
         let spans = document.spans();
         let spans = spans.iter().copied().filter(|span| runs(span)).map(str::to_owned);
         for line in lines.chain(spans) {
@@ -138,6 +134,17 @@ fn commands_can_be_typed() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(checked > 20, "only {checked} commands were found: is the search right?");
+}
+
+/// The lines of a block that are typed: all of `sh`, and of a `console` those behind the prompt.
+fn typed(block: &Block) -> Vec<String> {
+    let text = block.text.replace("\\\n", " ");
+    let line = |line: &str| match block.language() {
+        "sh" => Some(line.to_owned()),
+        "console" => line.strip_prefix("$ ").map(str::to_owned),
+        _ => None,
+    };
+    text.lines().filter_map(line).collect()
 }
 
 /// Whether code in a sentence is a command to be typed: it has a flag. `provod serve` alone, or

@@ -24,13 +24,14 @@
 //!
 //! # The messages
 //!
-//! All are binary, numbers have the most significant byte first.
+//! All are binary, numbers have the most significant byte first. A place is `u16` x, `u16` y.
 //!
 //! | from | kind `u8` | then |
 //! |---|---|---|
 //! | server | 0, welcome | `u8` your id, `u16` side of the square, `u16` speed a second |
-//! | server | 1, frame | `u32` tick, `u8` dots, each `u16` x, `u16` y; `u8` players, each `u8` id, `u16` x, `u16` y, `u16` score |
-//! | client | 2, go | `u16` x, `u16` y |
+//! | server | 1, frame | `u32` tick, `u8` dots, the place of each, |
+//! | | | `u8` players, of each `u8` id, place, `u16` score |
+//! | client | 2, go | the place it wants to be at |
 //! | both | 3, ping | `u32` of the client's choice, which comes back |
 //!
 //! Text closes with 1003, anything else with 1008; more than 32 players are answered 503.

@@ -51,7 +51,7 @@ export function keepConnected(path, { onmessage, onstate, silence = Infinity }) 
     };
   }
 
-  /** Does not wait for an old connection that may be dead: its closing handshake would take long. */
+  /** Does not wait for the old connection, which may be dead: its closing handshake takes long. */
   function renew() {
     ws.onopen = ws.onmessage = ws.onclose = null;
     ws.close();

@@ -9,7 +9,7 @@ const ENGLISH = {
   plainHint: 'Programs that hear and say bare text, without names.',
   tooMany: 'Too many to list them.', me: 'you',
 
-  connecting: 'connecting…', open: 'connected', closed: 'no connection', rtt: '# ms',
+  connection: 'Connection', connecting: 'connecting…', open: 'connected', closed: 'no connection', rtt: '# ms',
   rttHint: 'round trip to the server and back',
   waiting: 'The connection is lost.', unreachable: 'The server does not answer.',
   offline: 'This device is offline.',
@@ -64,7 +64,7 @@ const RUSSIAN = {
   plainHint: 'Программы, которые слышат и передают просто текст, без имён.',
   tooMany: 'Слишком много, чтобы перечислить.', me: 'это вы',
 
-  connecting: 'соединение…', open: 'на связи', closed: 'нет связи', rtt: '# мс',
+  connection: 'Соединение', connecting: 'соединение…', open: 'на связи', closed: 'нет связи', rtt: '# мс',
   rttHint: 'путь до сервера и обратно',
   waiting: 'Соединение прервалось.', unreachable: 'Сервер не отвечает.',
   offline: 'Это устройство не в сети.',
