@@ -167,6 +167,7 @@ describe('names', () => {
 describe('a client of the protocol that means harm', () => {
   let hostile;
 
+  const mallory = HARMFUL_NAMES.at(-1);
   const send = (...messages) => hostile.send(...messages.map((m) => JSON.stringify(m)));
 
   beforeEach(async () => {
@@ -180,10 +181,10 @@ describe('a client of the protocol that means harm', () => {
     for (const name of HARMFUL_NAMES) await send({ type: 'rename', name });
     await send({ type: 'typing' });
     for (const tab of tabs) {
-      await tab.sees('who types', ({ typing }, name) => typing.includes(name), HARMFUL_NAMES.at(-1));
+      await tab.sees('who types', ({ typing }, name) => typing.includes(name), mallory);
     }
     await send(...HARM.map((text, index) => (
-      { type: 'say', text, id: `"><img src=x onerror=alert(1)> ${index}`, html: text, own: true })));
+      { type: 'say', text, id: `"><img src=x onerror=alert(1)> ${index}`, html: text })));
     for (const tab of tabs) {
       const { messages } = await tab.shows(...HARM);
       assert.ok(messages.every((m) => !m.own));
@@ -191,8 +192,7 @@ describe('a client of the protocol that means harm', () => {
     }
     await hostile.close();
     for (const tab of tabs) {
-      await tab.sees('that it left', ({ notice }, name) => notice.includes(name),
-        HARMFUL_NAMES.at(-1));
+      await tab.sees('that it left', ({ notice }, name) => notice.includes(name), mallory);
       await isUnharmed(tab);
     }
   });

@@ -102,7 +102,8 @@ describe('the server is killed', () => {
   });
 
   test('what had been said stays on the page', async () => {
-    const [anya, boris] = [await join('Аня', { direct: true }), await join('Борис', { direct: true })];
+    const anya = await join('Аня', { direct: true });
+    const boris = await join('Борис', { direct: true });
     await anya.say('до');
     await boris.shows('до');
     await crash(server);
@@ -164,7 +165,8 @@ describe('the network goes and comes back', () => {
   }
 
   test('a connection that has gone silent is noticed by the ping, and replaced', async () => {
-    const [anya, boris] = [await join('Аня', { frozen: true }), await join('Борис', { direct: true })];
+    const anya = await join('Аня', { frozen: true });
+    const boris = await join('Борис', { direct: true });
     await anya.say('слышно?');
     await anya.delivered();
     wire.stall();
@@ -215,7 +217,8 @@ describe('what was missed', () => {
     server.kill();
     server = await serve({ options: ['--history', '3'] });
     wire.target = server.port;
-    const [anya, boris] = [await join('Аня', { frozen: true }), await join('Борис', { direct: true })];
+    const anya = await join('Аня', { frozen: true });
+    const boris = await join('Борис', { direct: true });
     await boris.say('с тобой');
     await anya.shows('с тобой');
     await wire.refuse();
@@ -230,7 +233,8 @@ describe('what was missed', () => {
   });
 
   test('is nothing when the history holds it all, or the server is a new one', async () => {
-    const [anya, boris] = [await join('Аня', { frozen: true }), await join('Борис', { direct: true })];
+    const anya = await join('Аня', { frozen: true });
+    const boris = await join('Борис', { direct: true });
     await boris.say('раз');
     await anya.shows('раз');
     await wire.refuse();

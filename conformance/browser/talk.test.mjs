@@ -198,7 +198,8 @@ describe('plain clients', () => {
     const anya = await join('chat', 'Аня');
     const seed = await plain('chat');
     await seed.send([0, 255, 60, 115], '', 'после');
-    await anya.sees('the text after them', ({ messages }) => messages.at(-1)?.text.includes('после'));
+    await anya.sees('the text after them',
+      ({ messages }) => messages.at(-1)?.text.includes('после'));
     anya.madeNoMistake();
   });
 });

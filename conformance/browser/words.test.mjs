@@ -71,7 +71,9 @@ async function speaks(tab, language) {
 }
 
 describe('languages', () => {
-  for (const [locale, language] of [['ru-RU', 'ru'], ['ru', 'ru'], ['en-GB', 'en'], ['de-DE', 'en']]) {
+  for (const [locale, language] of [
+    ['ru-RU', 'ru'], ['ru', 'ru'], ['en-GB', 'en'], ['de-DE', 'en'],
+  ]) {
     test(`${locale} is answered in ${language}`, async () => {
       // Names and texts without letters, so that all that are left are the page's own.
       const tab = await join('1', locale);
@@ -80,7 +82,7 @@ describe('languages', () => {
       await tab.rename('101');
       await tab.say('1 + 1 = 2');
       await tab.delivered();
-      const other = await join('1', 'en-US', { name: '202' });
+      const other = await join('1', locale, { name: '202' });
       await other.part('text').pressSequentially('…');
       await tab.sees('who came and types', ({ notice, typing }) => (
         notice.includes('202') && typing.includes('202')));
