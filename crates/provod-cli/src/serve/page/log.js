@@ -143,6 +143,7 @@ export class Log {
     const text = make('p', 'said');
     text.dir = 'auto';
     text.append(...linked(message.text));
+    if (message.cut) text.append(make('span', 'cut', ` ${say('cut')}`));
     element.append(knot, head, text);
     if (this.#gap && message.state === 'delivered') {
       element.dataset.gap = this.#gap;

@@ -36,6 +36,7 @@ const TYPING_EVERY = 2_100;
  * @property {number} time Milliseconds since 1970, by the server's clock once it is there.
  * @property {boolean} own Whether this tab said it.
  * @property {boolean} [past] Whether it comes from the history.
+ * @property {boolean} [cut] Whether the text was longer: plain clients may say more than members.
  * @property {'waiting' | 'sent' | 'delivered' | 'refused'} state `waiting`: kept here. `sent`: on
  *   its way. `delivered`: it is in the room.
  * @property {Problem} [error] Why it was refused.
@@ -304,11 +305,11 @@ export class Room extends EventTarget {
     this.#ping(PING_SOON);
   }
 
-  #heard({ id, seq, time, from, name, text }, past) {
+  #heard({ id, seq, time, from, name, text, cut }, past) {
     this.#seq = Math.max(this.#seq, seq);
     if (this.#ids.has(id)) return;
     remember(this.#ids, id, MAX_IDS);
-    const fields = { id, epoch: this.#epoch, seq, time, from, name, text, past };
+    const fields = { id, epoch: this.#epoch, seq, time, from, name, text, past, cut };
     const own = this.#outbox.get(id);
     if (own) {
       Object.assign(own, fields);

@@ -30,6 +30,7 @@ const ENGLISH = {
   joined: '@ joined', left: '@ left', renamed: '@ is now @', typing: '@ is typing…',
   typingMany: { one: '# person is typing…', other: '# people are typing…' },
 
+  cut: '… (the rest is left out)',
   sending: 'sending', delivered: 'delivered', refused: 'not sent', edit: 'Edit', drop: 'Discard',
   binary: {
     one: 'Somebody sent # byte of binary data.', other: 'Somebody sent # bytes of binary data.',
@@ -91,6 +92,7 @@ const RUSSIAN = {
   typing: '@ пишет…',
   typingMany: { one: 'Пишет # человек…', few: 'Пишут # человека…', other: 'Пишут # человек…' },
 
+  cut: '… (остальное опущено)',
   sending: 'отправляется', delivered: 'доставлено', refused: 'не отправлено', edit: 'Изменить',
   drop: 'Убрать',
   binary: {
