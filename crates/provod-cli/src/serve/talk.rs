@@ -19,7 +19,8 @@ pub(super) async fn talk(
 ) -> Result<(), BoxError> {
     let held = rooms.hold(entry.room);
     if ws.subprotocol() == Some(SUBPROTOCOL) {
-        return Guest { ws, held: &held, rate, echo: entry.echo }.talk().await;
+        // Boxed, so that a plain connection does not carry the room that this one needs.
+        return Box::pin(Guest { ws, held: &held, rate, echo: entry.echo }.talk()).await;
     }
     plain(ws, &held, entry.echo).await
 }
