@@ -184,7 +184,7 @@ describe('a client of the protocol that means harm', () => {
       await tab.sees('who types', ({ typing }, name) => typing.includes(name), mallory);
     }
     await send(...HARM.map((text, index) => (
-      { type: 'say', text, id: `"><img src=x onerror=alert(1)> ${index}`, html: text })));
+      { type: 'say', text, id: `"><img/src=x/onerror=alert(1)>${index}`, html: text })));
     for (const tab of tabs) {
       const { messages } = await tab.shows(...HARM);
       assert.ok(messages.every((m) => !m.own));
