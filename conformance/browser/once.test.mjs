@@ -127,7 +127,12 @@ describe('the server is killed and started again', () => {
 });
 
 describe('in doubt: others have heard it, and the answer is lost', () => {
-  test('with the server alive', async () => {
+  for (const history of [50, 0]) test(`the server is alive, its history ${history}`, async () => {
+    await crash(server);
+    for (const tab of tabs) await tab.isNotOpen();
+    server = await serve({ port: server.port, options: ['--history', String(history)] });
+    await networkCame();
+    for (const tab of tabs) await tab.isOpen();
     const talk = new Talk();
     for (let round = 0; round < 3; round += 1) {
       wires[0].holdAnswers();

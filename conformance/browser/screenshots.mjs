@@ -5,14 +5,17 @@
 
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { launch } from './helpers.mjs';
+import { Socket, launch, open, servePages } from './helpers.mjs';
 import { Tab, serve } from './tab.mjs';
 
 const IMAGES = fileURLToPath(new URL('../../docs/images/', import.meta.url));
 const LAPTOP = { viewport: { width: 1160, height: 720 } };
 const PHONE = {
-  viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true,
+  viewport: { width: 360, height: 800 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true,
 };
+
+/** Not a person: a plain WebSocket client of some program. */
+const PROGRAM = 'program';
 
 const ENGLISH = {
   room: 'harbour', names: ['Maren', 'Tomek', 'Ines'], locale: 'en-GB',
@@ -21,8 +24,8 @@ const ENGLISH = {
     [1, 'Then we sail at nine? ⛵'],
     [2, 'Half past. The bread is still in the oven'],
     [0, 'Worth waiting for 🍞'],
-    [1, 'Tide tables: https://example.org/tides'],
-    [1, 'High water at 11:20, so half past is fine'],
+    [PROGRAM, 'High water 11:20, low water 17:34'],
+    [1, 'See? Half past is fine. https://example.org/tides'],
     [2, 'Bring the red thermos, please. Last time we had four cups and no tea'],
   ],
   typing: 2,
@@ -35,20 +38,28 @@ const RUSSIAN = {
     [2, 'А я привезу корицу и настольный теннис'],
     [0, 'Ракетки у нас есть, а вот сетку съела собака'],
     [1, 'Вся в хозяйку: тоже любит теннис'],
-    [2, 'Тогда натянем провод'],
+    [PROGRAM, 'Электричка 17:40 идёт без опозданий'],
+    [2, 'А вместо сетки натянем провод'],
   ],
   typing: 2,
 };
 
-/** Three people in a room have their conversation; the first one's tab is the one to be seen. */
+/**
+ * Three people and a program in a room have their conversation. The first one's tab is the one to
+ * be seen, and opened last: it has nothing to say about the names that the others took.
+ */
 async function converse(browser, server, { room, names, locale, lines, typing }, looks) {
-  const url = `http://127.0.0.1:${server.port}/${encodeURIComponent(room)}`;
+  const address = `127.0.0.1:${server.port}/${encodeURIComponent(room)}`;
   const tabs = [];
-  for (const [index, name] of names.entries()) {
-    tabs.push(await Tab.open(browser, url, { name, locale, ...(index === 0 ? looks : LAPTOP) }));
+  for (const index of [1, 2, 0]) {
+    const options = { name: names[index], locale, ...(index === 0 ? looks : LAPTOP) };
+    tabs[index] = await Tab.open(browser, `http://${address}`, options);
   }
+  const program = await Socket.connect(await open(browser, `http://127.0.0.1:${pages.port}/`),
+    `ws://${address}`);
   for (const [count, [who, text]] of lines.entries()) {
-    await tabs[who].say(text);
+    if (who === PROGRAM) await program.send(text);
+    else await tabs[who].say(text);
     await tabs[0].sees('it, delivered', ({ messages }, count) => messages.length === count
       && messages.every((m) => !m.own || m.state === 'delivered'), count + 1);
   }
@@ -70,6 +81,7 @@ async function picture(browser, file, conversation, looks) {
 }
 
 await mkdir(IMAGES, { recursive: true });
+const pages = await servePages();
 const browser = await launch();
 try {
   await picture(browser, 'chat-light.png', ENGLISH, { ...LAPTOP, colorScheme: 'light' });
@@ -78,4 +90,5 @@ try {
   await picture(browser, 'chat-ru.png', RUSSIAN, { ...LAPTOP, colorScheme: 'light' });
 } finally {
   await browser.close();
+  pages.close();
 }

@@ -100,7 +100,7 @@ describe('messages', () => {
     const begun = Date.now();
     await anya.say('который час?');
     await anya.delivered();
-    const times = [clock.format(begun), clock.format(Date.now())];
+    const times = [begun, Date.now()].map((time) => clock.format(time).replace(/^0/, ''));
     const { messages: [{ text }] } = await anya.shows('который час?');
     assert.ok(times.some((time) => text.includes(time)), `${text} has one of ${times}`);
   });

@@ -125,14 +125,17 @@ const RUSSIAN = {
 
 const DICTIONARIES = { en: ENGLISH, ru: RUSSIAN };
 
-/** The first language of the browser that we have. */
-export const LANGUAGE = (navigator.languages ?? [navigator.language])
-  .map((tag) => tag.toLowerCase().split('-')[0])
-  .find((language) => language in DICTIONARIES) ?? 'en';
+const languageOf = (tag) => tag.toLowerCase().split('-')[0];
+
+/** The first language of the browser that we have, as it is spoken there: times differ. */
+const LOCALE = (navigator.languages ?? [navigator.language])
+  .find((tag) => languageOf(tag) in DICTIONARIES) ?? 'en';
+
+export const LANGUAGE = languageOf(LOCALE);
 
 const words = DICTIONARIES[LANGUAGE];
 const plurals = new Intl.PluralRules(LANGUAGE);
-const numbers = new Intl.NumberFormat(LANGUAGE);
+const numbers = new Intl.NumberFormat(LOCALE);
 
 /** `key` in words; `#` is the number, each `@` the next of `names`. */
 export function say(key, number, ...names) {
@@ -159,9 +162,9 @@ export function guestName() {
   return `${guest[first % guest.length]} ${animals[second % animals.length]}`;
 }
 
-const clock = new Intl.DateTimeFormat(LANGUAGE, { hour: 'numeric', minute: '2-digit' });
-const day = new Intl.DateTimeFormat(LANGUAGE, { weekday: 'long', day: 'numeric', month: 'long' });
-const full = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: 'full', timeStyle: 'medium' });
+const clock = new Intl.DateTimeFormat(LOCALE, { hour: 'numeric', minute: '2-digit' });
+const day = new Intl.DateTimeFormat(LOCALE, { weekday: 'long', day: 'numeric', month: 'long' });
+const full = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'full', timeStyle: 'medium' });
 export const timeOf = (ms) => clock.format(ms);
 export const dayOf = (ms) => day.format(ms);
 export const dateOf = (ms) => full.format(ms);
