@@ -205,8 +205,11 @@ describe('the network goes and comes back', () => {
     wire.cut();
     await anya.isNotOpen();
     await anya.pass(120_000);
-    wire.cut();
+    // Refused, not only cut: a try that is on its way in this moment would pass.
+    await wire.refuse();
+    await waits(anya);
     wire.flow();
+    await wire.restore();
     await nextTry(anya);
     await anya.isOpen();
   });

@@ -105,7 +105,7 @@ export class Room extends EventTarget {
   #seq = 0;
   /** @type {Map<string, Member> | null} */
   #members = new Map();
-  #pace = new Pace();
+  #pace = new Pace(0, 0, 0);
   #sending;
   #pinging;
   #pings = { count: 0, sent: 0 };
@@ -299,7 +299,7 @@ export class Room extends EventTarget {
     for (const message of history) this.#heard(message, true);
     this.#presence({ type: 'members', members, count, plain });
     this.#joined = true;
-    this.#pace = new Pace(this.limits, this.#now());
+    this.#pace = new Pace(this.limits.rate, this.#share(), this.#now());
     this.#become('open');
     this.#sendWaiting();
     this.#ping(PING_SOON);
@@ -368,11 +368,21 @@ export class Room extends EventTarget {
     remember(this.#ownIds, message.id, MAX_OWN_IDS);
   }
 
+  /**
+   * How many messages are sent at once, and how many are in flight: a third of what the server
+   * takes. So it never has more to take than it will, though a slow network brings all that is in
+   * flight in one moment; a message that it refused would fall behind the next.
+   */
+  #share() {
+    return this.limits.rate ? Math.max(1, Math.floor(this.limits.burst / 3)) : Infinity;
+  }
+
   #sendWaiting() {
     this.#host.clearTimeout(this.#sending);
     if (!this.#joined) return;
     const waiting = this.outbox.filter(({ state }) => state === 'waiting');
-    while (this.#told !== this.#name || waiting.length > 0) {
+    let room = this.#share() - (this.#outbox.size - waiting.length);
+    while (this.#told !== this.#name || (waiting.length > 0 && room > 0)) {
       const wait = this.#pace.wait(this.#now());
       if (wait > 0) {
         this.#sending = this.#host.setTimeout(() => this.#sendWaiting(), wait);
@@ -383,6 +393,7 @@ export class Room extends EventTarget {
         this.#send({ type: 'rename', name: this.#name });
       } else {
         const message = waiting.shift();
+        room -= 1;
         message.state = 'sent';
         this.#send({ type: 'say', id: message.id, text: message.text });
         this.#tell('delivery', message);
@@ -397,6 +408,7 @@ export class Room extends EventTarget {
     if (error) message.error = error;
     this.#save();
     this.#tell('delivery', message);
+    this.#sendWaiting();
   }
 
   /** If any message in flight was too large, then the largest was. Says whether there was one. */
@@ -467,14 +479,15 @@ export class Room extends EventTarget {
   }
 }
 
-/** A token bucket as the server has one for this client, so that it seldom has to refuse. */
+/** A token bucket as the server has one for this client, so that it need not refuse. */
 class Pace {
   #rate;
   #burst;
   #tokens;
   #at;
 
-  constructor({ rate = 0, burst = 1 } = {}, now = 0) {
+  /** `rate` is a second, 0 for no limit. */
+  constructor(rate, burst, now) {
     this.#rate = rate / 1000;
     this.#burst = burst;
     this.#tokens = burst;
