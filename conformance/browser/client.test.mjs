@@ -206,14 +206,108 @@ test('waits double from 0.5 s to 30 s, and begin anew after a connection of 5 s'
     assert.equal(room.retryIn, null);
   }
   host.socket.accept();
+  host.socket.tell(welcome());
   host.pass(4999);
   host.socket.drop();
   assert.equal(room.retryIn, 30000, 'it was not up for long enough');
   host.pass(30000);
   host.socket.accept();
+  host.socket.tell(welcome());
   host.pass(5000);
   host.socket.drop();
   assert.equal(room.retryIn, 500);
+});
+
+test('a server that opens and never welcomes is asked ever more seldom', () => {
+  const { host, room } = enter();
+  for (const wait of [500, 1000, 2000]) {
+    host.socket.accept();
+    host.pass(10_000);
+    assert.equal(room.retryIn, wait);
+    host.pass(wait);
+  }
+});
+
+test('where no WebSocket can be made it goes on trying', () => {
+  const { host, room } = enter();
+  const { WebSocket } = host;
+  host.socket.drop();
+  host.WebSocket = class { constructor() { throw new Error('not now'); } };
+  host.pass(500);
+  assert.equal(room.state, 'waiting');
+  host.WebSocket = WebSocket;
+  host.pass(1000);
+  host.socket.accept();
+  host.socket.tell(welcome());
+  assert.equal(room.state, 'open');
+});
+
+test('each connection has a higher number, so that a late hello replaces no later one', () => {
+  const { host } = join();
+  host.socket.drop();
+  host.pass(500);
+  host.socket.accept();
+  assert.deepEqual(host.sockets.map(({ sent }) => sent[0].attempt), [1, 2]);
+});
+
+test('a name that shows nothing is none', () => {
+  for (const name of ['', ' ', '\u2800', '\u3164', '\u200b\u200d', '\ufe0f']) {
+    assert.equal(cleanName(name), '');
+  }
+  assert.equal(cleanName(' 👩‍🚀 '), '👩‍🚀');
+});
+
+test('a new name before the welcome is asked for after it', () => {
+  const { host, room } = enter();
+  host.socket.accept();
+  const said = room.say('hello');
+  room.rename('Анна');
+  assert.equal(said.name, 'Анна');
+  host.socket.tell(welcome());
+  const sent = host.socket.sent.map(({ type, name, text }) => [type, name ?? text]);
+  assert.deepEqual(sent.filter(([type]) => type !== 'ping'),
+    [['hello', 'Аня'], ['rename', 'Анна'], ['say', 'hello']]);
+});
+
+test('what is said in answer to a delivery is sent once, and in its place', () => {
+  const { host, room } = join();
+  let answered = false;
+  room.addEventListener('delivery', () => {
+    if (answered) return;
+    answered = true;
+    room.say('x');
+  });
+  host.socket.drop();
+  for (const text of ['a', 'b', 'c']) room.say(text);
+  host.pass(500);
+  host.socket.accept();
+  host.socket.tell(welcome());
+  assert.deepEqual(host.socket.said(), ['a', 'b', 'c', 'x']);
+});
+
+test('1009: it is the message that is the largest on the wire', () => {
+  const { host, room, of } = join();
+  const escaped = room.say('\n'.repeat(1800));
+  const plain = room.say('a'.repeat(3000));
+  host.socket.drop(1009);
+  assert.equal(escaped.state, 'refused');
+  assert.equal(plain.state, 'waiting');
+  assert.equal(of('delivery').at(-1).error.code, 'too_large');
+});
+
+test('what a storage holds that this module did not write is left out', () => {
+  const storage = new Store();
+  const { host, room } = join({ storage });
+  host.socket.drop();
+  room.say('mine');
+  const [key, value] = [...storage.map][0];
+  const kept = JSON.parse(value);
+  const [{ id, text, time }] = kept.unsent;
+  kept.unsent = [{ id: 'a b', text, time }, { id, text }, { id, text: '', time },
+    { id, text: 'x'.repeat(5000), time }, { id, text, time }];
+  storage.map.set(key, JSON.stringify(kept));
+  const { room: again } = enter({ storage });
+  assert.deepEqual(again.outbox.map((m) => m.text), ['mine']);
 });
 
 test('the wait is random between nothing and its ceiling', () => {
@@ -649,9 +743,22 @@ test('a hello that was refused for its name is said again with another', () => {
   host.socket.accept();
   host.socket.tell({ type: 'error', code: 'bad_name', message: 'no' });
   assert.equal(of('error')[0].code, 'bad_name');
+  assert.equal(room.name, 'guest');
   room.rename('Анна');
-  assert.deepEqual(host.socket.sent.map(({ type, name }) => [type, name]),
-    [['hello', 'Аня'], ['hello', 'Анна']]);
+  host.socket.tell(welcome());
+  assert.deepEqual(host.socket.sent.slice(0, 3).map(({ type, name }) => [type, name]),
+    [['hello', 'Аня'], ['hello', 'guest'], ['rename', 'Анна']]);
+});
+
+test('a hello that is never accepted ends the connection in time', () => {
+  const { host, room } = enter();
+  host.socket.accept();
+  for (let i = 0; i < 3; i++) {
+    host.socket.tell({ type: 'error', code: 'bad_name', message: 'no' });
+  }
+  assert.equal(host.socket.sent.length, 2);
+  host.pass(10_000);
+  assert.equal(room.state, 'waiting');
 });
 
 test('the members are kept up, also when there are too many to know', () => {

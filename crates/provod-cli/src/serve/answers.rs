@@ -43,7 +43,7 @@ pub(super) fn decide(
         return Ok(if speaks { accept.subprotocol(SUBPROTOCOL) } else { accept });
     }
     if accepts_html(request) {
-        return Err(page());
+        return Err(page(request.header("Host")));
     }
     // Plain HTTP that `Ok` answers with 426.
     Ok(Accept::new(Entry { room: name, echo: true }))
@@ -114,16 +114,26 @@ fn content(kind: &str, body: impl Into<Vec<u8>>) -> Response {
     )
 }
 
-fn page() -> Response {
+/// The page, which may connect to the server it came from and to nothing else.
+fn page(host: Option<&[u8]>) -> Response {
+    // Browsers of before 2023 do not count its WebSockets as of its own origin. A host that would
+    // end the directive is none, whoever sends it.
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b".-:[]_".contains(b);
+    let sockets = match host.map(std::str::from_utf8) {
+        Some(Ok(host)) if host.bytes().all(|b| plain(&b)) => format!(" ws://{host} wss://{host}"),
+        _ => String::new(),
+    };
     with_headers(
         content("text/html; charset=utf-8", PAGE),
         &[
             (
                 "Content-Security-Policy",
-                "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
-                 connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
-                 frame-ancestors 'none'; require-trusted-types-for 'script'; \
-                 trusted-types 'none'",
+                &format!(
+                    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+                     connect-src 'self'{sockets}; base-uri 'none'; form-action 'none'; \
+                     frame-ancestors 'none'; require-trusted-types-for 'script'; \
+                     trusted-types 'none'"
+                ),
             ),
             ("Referrer-Policy", "no-referrer"),
             ("Vary", "Accept"),

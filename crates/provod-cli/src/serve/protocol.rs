@@ -25,7 +25,7 @@ const CLIENT: RangeInclusive<usize> = 16..=64;
 /// What a client says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    Hello { name: String, client: Option<String> },
+    Hello { name: String, client: Option<String>, attempt: u64 },
     Say { id: Option<String>, text: String },
     Rename { name: String },
     Typing,
@@ -86,6 +86,8 @@ struct Fields<'a> {
     client: Option<&'a RawValue>,
     #[serde(borrow)]
     text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    attempt: Option<&'a RawValue>,
 }
 
 impl<'a> Fields<'a> {
@@ -130,7 +132,10 @@ impl Said {
                     let why = "client must be 16 to 64 of A-Z a-z 0-9 - _";
                     return Err(Mistake::new("bad_field", why));
                 }
-                Self::Hello { name: name(&required("name", fields.name)?)?, client }
+                let attempt = fields.attempt.map_or(Ok(0), |n| serde_json::from_str(n.get()));
+                let attempt = attempt
+                    .map_err(|_| Mistake::new("bad_field", "attempt must be a whole number"))?;
+                Self::Hello { name: name(&required("name", fields.name)?)?, client, attempt }
             }
             "say" => Self::Say { id, text: checked(required("text", fields.text)?)? },
             "rename" => Self::Rename { name: name(&required("name", fields.name)?)? },

@@ -71,6 +71,7 @@ struct State {
 struct Person {
     name: Arc<str>,
     client: Option<String>,
+    attempt: u64,
     /// Which of its connections is heard, and how to reach it.
     connection: u64,
     sender: Sender,
@@ -101,6 +102,8 @@ pub(super) struct Named {
 pub(super) struct Hello {
     pub(super) name: String,
     pub(super) client: Option<String>,
+    /// Which of its connections this is, where it counts them.
+    pub(super) attempt: u64,
     pub(super) limits: Limits,
     pub(super) echo: bool,
 }
@@ -153,9 +156,16 @@ impl Room {
         let mut state = self.lock();
         let back = hello.client.as_deref().and_then(|client| state.clients.get(client).copied());
         let id = back.unwrap_or(MemberId(connection));
+        if state.members.get(&id).is_some_and(|member| member.attempt > hello.attempt) {
+            // A `hello` that was long on its way: the client gave this connection up.
+            drop(state);
+            let _ = sender.close(REPLACED, "this client is here already on a newer connection");
+            return None;
+        }
         let person = Person {
             name: hello.name.into(),
             client: hello.client,
+            attempt: hello.attempt,
             connection,
             sender: sender.clone(),
             typed: None,

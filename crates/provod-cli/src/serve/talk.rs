@@ -90,14 +90,14 @@ impl Guest<'_> {
         said: Said,
     ) -> Result<Option<String>, Mistake> {
         match (member.as_ref(), said) {
-            (None, Said::Hello { name, client }) => {
+            (None, Said::Hello { name, client, attempt }) => {
                 let limits = Limits {
                     name: MAX_NAME,
                     text: MAX_TEXT,
                     rate: self.rate.per_second(),
                     burst: self.rate.burst(),
                 };
-                let hello = Hello { name, client, limits, echo: self.echo };
+                let hello = Hello { name, client, attempt, limits, echo: self.echo };
                 // Without a member the connection is closing, and the next `recv` ends this.
                 *member = self.held.room().welcome(&self.ws.sender(), hello);
                 Ok(None)

@@ -17,6 +17,7 @@ async fn a_browser_gets_the_page_and_what_it_needs() {
         assert_eq!(page.header("Cache-Control"), Some("no-cache"));
         let policy = page.header("Content-Security-Policy").expect("a policy");
         assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+        assert!(policy.contains("connect-src 'self' ws://localhost wss://localhost;"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
         assert!(page.body.contains("/_provod/page.js") && page.body.contains("/_provod/page.css"));
     }

@@ -362,6 +362,24 @@ async fn a_client_that_comes_back_takes_its_place() {
 }
 
 #[tokio::test]
+async fn a_hello_that_comes_late_replaces_no_later_connection() {
+    let server = Provod::serve(&[]);
+    let hello = |attempt| {
+        let client = "0123456789abcdef";
+        json!({ "type": "hello", "name": "Аня", "client": client, "attempt": attempt })
+    };
+    let mut late = Member::connect(&server, "/r").await;
+    let (mut current, _) = Member::enter_with(&server, "/r", hello(2)).await;
+    late.send(hello(1)).await;
+    late.peer.expect_close(4000).await;
+    current.say("a-1", "still here").await;
+    current.expect_text("still here").await;
+    let (_, welcome) = Member::enter_with(&server, "/r", hello(3)).await;
+    assert_eq!(names(&welcome["members"]), ["Аня"]);
+    current.peer.expect_close(4000).await;
+}
+
+#[tokio::test]
 async fn a_mistake_is_answered_and_the_connection_goes_on() {
     let server = Provod::serve(&["--rate-limit=0"]);
     let mut anna = Member::connect(&server, "/r").await;
@@ -376,6 +394,7 @@ async fn a_mistake_is_answered_and_the_connection_goes_on() {
         ("two lines", json!({ "type": "hello", "name": "a\nb" }), "bad_name", None),
         ("turned", json!({ "type": "hello", "name": "a\u{202e}b" }), "bad_name", None),
         ("secret", json!({ "type": "hello", "name": "a", "client": "short" }), "bad_field", None),
+        ("attempt", json!({ "type": "hello", "name": "a", "attempt": -1 }), "bad_field", None),
     ];
     let after = [
         ("hello", json!({ "type": "hello", "name": "Аня" }), "already_joined", None),
@@ -392,7 +411,7 @@ async fn a_mistake_is_answered_and_the_connection_goes_on() {
         ("number", json!({ "type": 1 }), "bad_field", None),
     ];
     for (n, (what, message, code, id)) in before.into_iter().chain(after).enumerate() {
-        if n == 9 {
+        if n == 10 {
             anna.peer.send(binary(b"x")).await;
             assert_eq!(anna.expect("error").await["code"], "hello_first");
             anna.send(json!({ "type": "hello", "name": "Аня", "future": { "field": 1 } })).await;

@@ -14,6 +14,7 @@
  * @property {number} [stableAfter] A connection that lived this long ends the row of failures.
  * @property {number} [patience] How long an attempt may take, and how long after `expect()` the
  *   server may be silent, in milliseconds.
+ * @property {boolean} [confirms] Whether it lives from `confirm()` on, not from its opening.
  * @property {(code: number) => boolean} [isFinal] Whether a close code means: stay away.
  * @property {any} [host] What to use in place of the global object: `WebSocket`, timers,
  *   `performance`, `navigator`, `document` and its events. For tests, and for Node.js.
@@ -53,11 +54,11 @@ export class Reconnecting extends EventTarget {
     this.#url = url;
     this.#options = {
       protocols: [], firstDelay: 500, maxDelay: 30_000, stableAfter: 5_000, patience: 10_000,
-      isFinal: () => false, random: Math.random, host: globalThis, ...options,
+      isFinal: () => false, confirms: false, random: Math.random, host: globalThis, ...options,
     };
     this.#host = this.#options.host;
     this.#ceiling = this.#options.firstDelay;
-    this.#connect();
+    this.#connect(true);
     this.#listen(this.#host, 'online', () => this.#networkIsBack());
     this.#listen(this.#host, 'offline', () => this.#networkIsGone());
     this.#listen(this.#host, 'pageshow', () => this.#wake());
@@ -90,6 +91,14 @@ export class Reconnecting extends EventTarget {
   expect() {
     if (this.#state !== 'open' || this.#timers.has('silence')) return;
     this.#after('silence', this.#options.patience, () => this.drop('the server is silent'));
+  }
+
+  /** The connection is good: when it has been so for `stableAfter`, waits are short again. */
+  confirm() {
+    if (this.#state !== 'open') return;
+    this.#after('stable', this.#options.stableAfter, () => {
+      this.#ceiling = this.#options.firstDelay;
+    });
   }
 
   /** Tries now, where it waits or a close code or `halt()` told it to stay away. */
@@ -130,18 +139,23 @@ export class Reconnecting extends EventTarget {
     if (this.#state !== 'closed') this.#become('closed', { code, reason });
   }
 
-  #connect() {
+  #connect(first = false) {
     this.#stop('retry');
     this.#nextTry = null;
-    const socket = new this.#host.WebSocket(this.#url, this.#options.protocols);
+    let socket;
+    try {
+      socket = new this.#host.WebSocket(this.#url, this.#options.protocols);
+    } catch (error) {
+      if (first) throw error;
+      this.#wait({ code: 1006, reason: String(error) });
+      return;
+    }
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     socket.onopen = () => {
       this.#stop('attempt');
-      this.#after('stable', this.#options.stableAfter, () => {
-        this.#ceiling = this.#options.firstDelay;
-      });
       this.#become('open');
+      if (!this.#options.confirms) this.confirm();
     };
     socket.onmessage = ({ data }) => {
       this.#stop('silence');
@@ -174,7 +188,9 @@ export class Reconnecting extends EventTarget {
 
   #networkIsBack() {
     this.#ceiling = this.#options.firstDelay;
-    this.#wake();
+    // A hidden page too: its title tells of what comes.
+    if (this.#nextTry !== null) this.#connect();
+    else this.#wake();
   }
 
   #networkIsGone() {

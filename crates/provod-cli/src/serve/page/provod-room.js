@@ -8,6 +8,8 @@ export const PROTOCOL = 'provod.room.v1';
 
 /** The longest name, in code points. */
 const MAX_NAME = 40;
+/** Whoever has no name that the server takes. */
+const NOBODY = 'guest';
 /** Ids of messages that were had, to leave out what comes again: twice what a server remembers. */
 const MAX_IDS = 8192;
 /** Ids of this tab's own messages, by which it knows them in the history after a reload. */
@@ -61,8 +63,12 @@ const TYPING_EVERY = 2_100;
  */
 export function cleanName(name) {
   const allowed = wellFormed(name).replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, '');
-  return [...allowed.trim()].slice(0, MAX_NAME).join('').trim();
+  const clean = [...allowed.trim()].slice(0, MAX_NAME).join('').trim();
+  return INVISIBLE.test(clean) ? '' : clean;
 }
+
+/** A name of nothing but these shows nothing. */
+const INVISIBLE = /^[\s\p{Default_Ignorable_Code_Point}\u2800\ufff9-\ufffb]*$/u;
 
 /** Half a surrogate pair has no place in UTF-8. */
 function wellFormed(text) {
@@ -96,6 +102,8 @@ export class Room extends EventTarget {
   /** This client's secret: the server knows by it that a member has come back. */
   #client;
   #joined = false;
+  /** Counts the connections, so that a `hello` that comes late replaces no later one. */
+  #attempt = 0;
   /** @type {Map<string, Message>} What is not answered, in the order in which it was said. */
   #outbox = new Map();
   #outboxBytes = 0;
@@ -132,11 +140,11 @@ export class Room extends EventTarget {
     this.#storage = storage;
     const address = new URL(url, host.location?.href).href.replace(/^http/, 'ws');
     this.#key = `${PROTOCOL} ${address}`;
-    this.#name = cleanName(name) || 'guest';
+    this.#name = cleanName(name) || NOBODY;
     this.#client = this.#newId();
     this.#restore();
     this.#link = new Reconnecting(address, {
-      protocols: PROTOCOL, isFinal: (code) => code === 4000, host,
+      protocols: PROTOCOL, isFinal: (code) => code === 4000, confirms: true, host,
       ...(random && { random }), ...link,
     });
     this.#link.addEventListener('state', (event) => this.#linkIs(event.detail));
@@ -182,15 +190,18 @@ export class Room extends EventTarget {
   }
 
   /**
-   * Takes a new name; what is said after it carries it. Returns the name as it will be, the old
-   * one when nothing of the new is allowed.
+   * Takes a new name; what is not sent yet carries it, and what is said from now on. Returns the
+   * name as it will be, the old one when nothing of the new is allowed.
    *
    * @param {string} name
    */
   rename(name) {
     this.#name = cleanName(name) || this.#name;
-    if (this.#joined) this.#sendWaiting();
-    else if (this.#link.state === 'open' && this.#told !== this.#name) this.#hello();
+    for (const message of this.#outbox.values()) {
+      if (message.state === 'waiting') message.name = this.#name;
+    }
+    // Before the welcome it waits: what was asked for in the `hello` comes first.
+    this.#sendWaiting();
     return this.#name;
   }
 
@@ -231,6 +242,7 @@ export class Room extends EventTarget {
         this.#link.halt();
         return;
       }
+      this.#attempt += 1;
       this.#hello();
       return;
     }
@@ -245,7 +257,8 @@ export class Room extends EventTarget {
 
   #hello() {
     this.#told = this.#name;
-    this.#link.send(JSON.stringify({ type: 'hello', name: this.#name, client: this.#client }));
+    const [name, client, attempt] = [this.#name, this.#client, this.#attempt];
+    this.#link.send(JSON.stringify({ type: 'hello', name, client, attempt }));
     this.#link.expect();
   }
 
@@ -295,6 +308,7 @@ export class Room extends EventTarget {
     this.you = you;
     this.limits = { ...this.limits, ...limits };
     this.#confirmed = this.#told;
+    this.#link.confirm();
     this.#tell('welcome', { room, again, missed });
     for (const message of history) this.#heard(message, true);
     this.#presence({ type: 'members', members, count, plain });
@@ -341,9 +355,18 @@ export class Room extends EventTarget {
     } else if (own) {
       this.#settle(own, 'refused', { code, message: why });
     } else if (code !== 'too_long' || !this.#refuseLargest(code, why)) {
-      if (code === 'bad_name' && this.#joined) this.#name = this.#told = this.#confirmed;
+      if (code === 'bad_name') this.#nameIsRefused();
       this.#problem(code, why);
     }
+    // Until the welcome there is something to wait for.
+    if (!this.#joined) this.#link.expect();
+  }
+
+  #nameIsRefused() {
+    this.#name = this.#joined ? this.#confirmed : NOBODY;
+    // Without a name that is taken nobody gets in at all.
+    if (!this.#joined && this.#told !== NOBODY) this.#hello();
+    this.#told = this.#name;
   }
 
   // --- The outbox ---
@@ -380,9 +403,8 @@ export class Room extends EventTarget {
   #sendWaiting() {
     this.#host.clearTimeout(this.#sending);
     if (!this.#joined) return;
-    const waiting = this.outbox.filter(({ state }) => state === 'waiting');
-    let room = this.#share() - (this.#outbox.size - waiting.length);
-    while (this.#told !== this.#name || (waiting.length > 0 && room > 0)) {
+    // Looked for anew each time: whoever hears of a delivery may say something.
+    for (let next; this.#told !== this.#name || (next = this.#next());) {
       const wait = this.#pace.wait(this.#now());
       if (wait > 0) {
         this.#sending = this.#host.setTimeout(() => this.#sendWaiting(), wait);
@@ -392,13 +414,22 @@ export class Room extends EventTarget {
         this.#told = this.#name;
         this.#send({ type: 'rename', name: this.#name });
       } else {
-        const message = waiting.shift();
-        room -= 1;
-        message.state = 'sent';
-        this.#send({ type: 'say', id: message.id, text: message.text });
-        this.#tell('delivery', message);
+        next.state = 'sent';
+        this.#send(say(next));
+        this.#tell('delivery', next);
       }
     }
+  }
+
+  /** The next message to be sent, if there may be one more in flight. */
+  #next() {
+    let flying = 0;
+    let first;
+    for (const message of this.#outbox.values()) {
+      if (message.state === 'waiting') first ??= message;
+      else flying += 1;
+    }
+    return flying < this.#share() ? first : undefined;
   }
 
   #settle(message, state, error) {
@@ -414,7 +445,8 @@ export class Room extends EventTarget {
   /** If any message in flight was too large, then the largest was. Says whether there was one. */
   #refuseLargest(code, why) {
     const flying = this.outbox.filter(({ state }) => state === 'sent');
-    flying.sort((a, b) => bytes(b.text) - bytes(a.text));
+    const size = (message) => bytes(JSON.stringify(say(message)));
+    flying.sort((a, b) => size(b) - size(a));
     if (flying.length > 0) this.#settle(flying[0], 'refused', { code, message: why });
     return flying.length > 0;
   }
@@ -433,7 +465,8 @@ export class Room extends EventTarget {
       const { unsent, own } = JSON.parse(this.#storage?.getItem(this.#key) ?? '{}');
       for (const id of own ?? []) remember(this.#ownIds, id, MAX_OWN_IDS);
       for (const { id, text, time } of unsent ?? []) {
-        if (typeof id !== 'string' || typeof text !== 'string') continue;
+        const isOurs = /^[\w-]{1,64}$/.test(id) && typeof text === 'string' && text === wellFormed(text);
+        if (!isOurs || !Number.isFinite(time) || this.#objection(text)) continue;
         this.#keep({ id, text, name: this.#name, time, own: true, state: 'waiting' });
       }
     } catch {
@@ -513,6 +546,11 @@ class Pace {
     this.#at = Math.max(this.#at, until);
     this.#tokens = Math.min(this.#tokens, 1);
   }
+}
+
+/** What goes to the server for a message. */
+function say({ id, text }) {
+  return { type: 'say', id, text };
 }
 
 function bytes(text) {
