@@ -98,6 +98,7 @@ async fn run() -> Result<(), BoxError> {
     let game = Arc::new(Game { world: Mutex::new(World::new()), players: Group::new() });
     let players = game.clone();
     let running = Server::new()
+        .origin(pages::origin(&address))
         .listen(address)
         .config(config)
         .on_request(move |request| ready(decide(&request, &seats)))

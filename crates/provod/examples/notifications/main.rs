@@ -106,6 +106,7 @@ async fn run() -> Result<(), BoxError> {
     config.high_water = 16 << 10;
     config.hard_limit = 64 << 10;
     let running = Server::new()
+        .origin(pages::origin(&address))
         .listen(address)
         .config(config)
         .on_request(|request| ready(decide(&request)))
