@@ -44,8 +44,8 @@
 //!   returning one his place and score back.
 //! - Send a player only what he can see when the world is larger than his screen.
 //! - Count a client's messages and close when it sends hundreds a second.
-//! - A connection that does nothing has a place all the same, so 32 of them lock everybody out: give
-//!   the place of one who does not move to the next, and few to one address.
+//! - A connection that does nothing has a place too, so 32 of them lock everybody out: give the
+//!   place of one who does not move to the next, and few places to one address.
 
 use std::future::ready;
 use std::process::ExitCode;
