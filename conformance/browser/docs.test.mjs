@@ -12,12 +12,16 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { PATIENCE_MS, Program, built } from '../programs.mjs';
+import { PATIENCE_MS, Program, built, within } from '../programs.mjs';
 import { launch, open, servePages } from './helpers.mjs';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 // What tools put there.
-const FOREIGN = new Set(['.git', 'artifacts', 'node_modules', 'reports', 'target']);
+const FOREIGN = new Set([
+  '.cache', '.git', '__pycache__', 'artifacts', 'node_modules', 'reports', 'target',
+]);
+/** The time that a build may take: the first one compiles all that the chat depends on. */
+const BUILD_MS = 5 * 60_000;
 const BINARY = built('provod', 'PROVOD_BIN');
 const run = promisify(execFile);
 
@@ -180,8 +184,9 @@ test('who follows the guide to a chat has one', async (t) => {
     await write('src/main.rs', source.replaceAll('127.0.0.1:8080', `127.0.0.1:${port}`));
     const target = path.join(ROOT, 'target', 'docs');
     // With the repository's versions of all crates, which are there already.
-    await run('cargo', ['build', '--offline'],
-      { cwd: chat, env: { ...process.env, CARGO_TARGET_DIR: target } });
+    const env = { ...process.env, CARGO_TARGET_DIR: target };
+    const build = run('cargo', ['build', '--offline'], { cwd: chat, env, timeout: BUILD_MS });
+    await within(build, 'the chat is built', BUILD_MS);
     process.chdir(chat); // where the program looks for its page
     const started = await Program.start(path.join(target, 'debug', 'chat'));
     assert.equal(started.port, port);

@@ -15,8 +15,8 @@ after(() => place.close());
 const ALLOW = ['--allow-origin', ORIGIN];
 
 /** Two servers and HAProxy, which has found both well. */
-async function start() {
-  const servers = await Promise.all([serve(0, ...ALLOW), serve(0, ...ALLOW)]);
+async function start(...options) {
+  const servers = await Promise.all([1, 2].map(() => serve(0, ...ALLOW, ...options)));
   const proxy = await haproxy(place, servers.map((server) => server.port));
   for (const name of ['a', 'b']) await column(proxy, name, 'check_status', 'L7OK');
   return { servers: { a: servers[0], b: servers[1] }, proxy };
@@ -58,7 +58,8 @@ describe('traffic', () => {
 });
 
 test('a server is restarted: health first, then the closes, and its rooms have moved', async (t) => {
-  const { servers, proxy } = await start();
+  // Longer than all that is done meanwhile; a second signal ends it.
+  const { servers, proxy } = await start('--drain-notice', '60s');
   t.after(() => [proxy, ...Object.values(servers)].forEach((program) => program.kill()));
   const chromium = await launch({ [`${NAME}:443`]: proxy.port });
   t.after(() => chromium.close());
@@ -67,7 +68,7 @@ test('a server is restarted: health first, then the closes, and its rooms have m
   const home = await busy(proxy);
   const other = home === 'a' ? 'b' : 'a';
 
-  const ended = servers[home].end('SIGTERM');
+  servers[home].child.kill('SIGTERM');
   await proxy.waitForLine(new RegExp(`Server provod/${home} is DOWN.* 503`));
   assert.equal(old.socket.readyState, old.socket.OPEN);
   const early = await connect(place, proxy.port, '/moving');
@@ -76,6 +77,7 @@ test('a server is restarted: health first, then the closes, and its rooms have m
   old.socket.send('последний на старом');
   assert.deepEqual(await old.inbox.take(1), ['последний на старом']);
 
+  const ended = servers[home].end('SIGTERM');
   assert.equal((await old.inbox.end()).code, 1001);
   await ended;
   // The page and whoever was early: it may not have known yet that its connection is closed.

@@ -36,9 +36,27 @@ export function workplace() {
   return { at, certificate, close: () => rmSync(directory, { recursive: true }) };
 }
 
-/** Ports that nobody listens on now: neither nginx nor HAProxy tells which port 0 became. */
-export async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'));
+/**
+ * What `start` makes of two ports that nobody listens on now, once it prints a line like `ready`:
+ * neither nginx nor HAProxy tells which port 0 became. If somebody takes one of them in the
+ * meantime, it is made anew.
+ */
+async function atFreePorts(ready, start) {
+  for (let left = 3; ; left--) {
+    const [port, plainPort] = await freePorts();
+    const program = start(port, plainPort);
+    try {
+      await program.waitForLine(ready);
+      return Object.assign(program, { port, plainPort });
+    } catch (error) {
+      program.kill();
+      if (left === 1 || !/address already in use/i.test(program.output())) throw error;
+    }
+  }
+}
+
+async function freePorts() {
+  const servers = [1, 2].map(() => net.createServer().listen(0, '127.0.0.1'));
   await Promise.all(servers.map((server) => once(server, 'listening')));
   const ports = servers.map((server) => server.address().port);
   await Promise.all(servers.map((server) => once(server.close(), 'close')));
@@ -57,58 +75,47 @@ export async function serveUnix(socket) {
 }
 
 /** nginx with a block of the page, further `changes` to it, and the port where it has TLS. */
-export async function nginx(place, block, changes) {
-  const [port, plainPort] = await freePorts(2);
+export function nginx(place, block, changes) {
   const text = configuration(block);
-  const page = changed(text, {
-    'listen 443': `listen 127.0.0.1:${port}`,
-    '/etc/ssl/chat.example/fullchain.pem': place.at('fullchain.pem'),
-    '/etc/ssl/chat.example/privkey.pem': place.at('privkey.pem'),
-    ...(text.includes('listen 80;') && { 'listen 80;': `listen 127.0.0.1:${plainPort};` }),
-    ...changes,
+  // nginx says so once it listens.
+  return atFreePorts(/getrlimit\(RLIMIT_NOFILE\)/, (port, plainPort) => {
+    const page = changed(text, {
+      'listen 443': `listen 127.0.0.1:${port}`,
+      '/etc/ssl/chat.example/fullchain.pem': place.at('fullchain.pem'),
+      '/etc/ssl/chat.example/privkey.pem': place.at('privkey.pem'),
+      ...(text.includes('listen 80;') && { 'listen 80;': `listen 127.0.0.1:${plainPort};` }),
+      ...changes,
+    });
+    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+      .map((kind) => `${kind}_temp_path ${place.at(`nginx-${port}-${kind}`)};`);
+    const file = place.at(`nginx-${port}.conf`);
+    const pid = place.at(`nginx-${port}.pid`);
+    // One process, so that killing it leaves none behind.
+    writeFileSync(file, `
+      daemon off; master_process off; error_log stderr notice; pid ${pid};
+      events {}
+      http { access_log off; ${temporary.join(' ')}
+      ${page} }`);
+    return new Program('nginx', ['-c', file]);
   });
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-    .map((kind) => `${kind}_temp_path ${place.at(`nginx-${port}-${kind}`)};`);
-  const file = place.at(`nginx-${port}.conf`);
-  // One process, so that killing it leaves none behind.
-  writeFileSync(file, `
-    daemon off; master_process off; error_log stderr notice; pid ${place.at(`nginx-${port}.pid`)};
-    events {}
-    http { access_log off; ${temporary.join(' ')}
-    ${page} }`);
-  const program = new Program('nginx', ['-c', file]);
-  try {
-    // nginx says so once it listens.
-    await program.waitForLine(/getrlimit\(RLIMIT_NOFILE\)/);
-  } catch (error) {
-    program.kill();
-    throw error;
-  }
-  return Object.assign(program, { port, plainPort });
 }
 
 /** HAProxy with the page's configuration in front of servers at these two ports. */
-export async function haproxy(place, [a, b]) {
-  const [port, plainPort] = await freePorts(2);
-  const socket = place.at(`haproxy-${port}.sock`);
-  const file = place.at(`haproxy-${port}.cfg`);
-  writeFileSync(file, changed(configuration('haproxy.cfg'), {
-    'bind :80\n': `bind 127.0.0.1:${plainPort}\n`,
-    'bind :443': `bind 127.0.0.1:${port}`,
-    '/etc/ssl/chat.example/haproxy.pem': place.at('haproxy.pem'),
-    '/run/haproxy/admin.sock': socket,
-    '127.0.0.1:8081': `127.0.0.1:${a}`,
-    '127.0.0.1:8082': `127.0.0.1:${b}`,
-  }));
-  // Its worker ends with the master, however that ends.
-  const program = new Program('haproxy', ['-W', '-f', file]);
-  try {
-    await program.waitForLine(/Loading success/);
-  } catch (error) {
-    program.kill();
-    throw error;
-  }
-  return Object.assign(program, { port, plainPort, socket });
+export function haproxy(place, [a, b]) {
+  return atFreePorts(/Loading success/, (port, plainPort) => {
+    const socket = place.at(`haproxy-${port}.sock`);
+    const file = place.at(`haproxy-${port}.cfg`);
+    writeFileSync(file, changed(configuration('haproxy.cfg'), {
+      'bind :80\n': `bind 127.0.0.1:${plainPort}\n`,
+      'bind :443': `bind 127.0.0.1:${port}`,
+      '/etc/ssl/chat.example/haproxy.pem': place.at('haproxy.pem'),
+      '/run/haproxy/admin.sock': socket,
+      '127.0.0.1:8081': `127.0.0.1:${a}`,
+      '127.0.0.1:8082': `127.0.0.1:${b}`,
+    }));
+    // Its worker ends with the master, however that ends.
+    return Object.assign(new Program('haproxy', ['-W', '-f', file]), { socket });
+  });
 }
 
 /** A column of HAProxy's statistics for `server`, once it is `wanted` where that is given. */

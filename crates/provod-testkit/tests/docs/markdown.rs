@@ -173,7 +173,8 @@ pub(crate) fn documents() -> Vec<Document> {
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     /// What tools put there.
-    const FOREIGN: [&str; 5] = [".git", "artifacts", "node_modules", "reports", "target"];
+    const FOREIGN: [&str; 7] =
+        [".cache", ".git", "__pycache__", "artifacts", "node_modules", "reports", "target"];
     for entry in std::fs::read_dir(folder).expect("a folder of the repository") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

@@ -34,7 +34,8 @@
 //! | client | 2, go | the place it wants to be at |
 //! | both | 3, ping | `u32` of the client's choice, which comes back |
 //!
-//! Text closes with 1003, anything else with 1008; more than 32 players are answered 503.
+//! Text closes with 1003, more than 64 bytes with 1009, anything else that is not in the table with
+//! 1008; more than 32 players are answered 503.
 //!
 //! # For real use
 //!
@@ -43,6 +44,8 @@
 //!   returning one his place and score back.
 //! - Send a player only what he can see when the world is larger than his screen.
 //! - Count a client's messages and close when it sends hundreds a second.
+//! - A connection that does nothing has a place too, so 32 of them lock everybody out: give the
+//!   place of one who does not move to the next, and few places to one address.
 
 use std::future::ready;
 use std::process::ExitCode;
@@ -95,6 +98,7 @@ async fn run() -> Result<(), BoxError> {
     let game = Arc::new(Game { world: Mutex::new(World::new()), players: Group::new() });
     let players = game.clone();
     let running = Server::new()
+        .origin(pages::origin(&address))
         .listen(address)
         .config(config)
         .on_request(move |request| ready(decide(&request, &seats)))

@@ -22,7 +22,8 @@
 //! Every connection is in two [`Group`]s, that of its user and that of everybody. A POST puts a
 //! [`Notice`] into a queue, and one task takes them out and publishes each to a group. Everything
 //! has a limit: a notice 4 KiB (413 above), the queue 1,024 notices (503 when it is full), and what
-//! waits for a page that reads too slowly some 64 KiB; beyond that the oldest is left out.
+//! waits for a page that reads too slowly the send queue of 16 KiB, and 64 KiB for each of its two
+//! groups; beyond that the oldest is left out.
 //!
 //! # For real use
 //!
@@ -105,6 +106,7 @@ async fn run() -> Result<(), BoxError> {
     config.high_water = 16 << 10;
     config.hard_limit = 64 << 10;
     let running = Server::new()
+        .origin(pages::origin(&address))
         .listen(address)
         .config(config)
         .on_request(|request| ready(decide(&request)))

@@ -1,6 +1,8 @@
 //! A page's few files, answered on the WebSocket's own port.
 
-use provod::server::{Address, Request, Response};
+use std::net::ToSocketAddrs;
+
+use provod::server::{Address, OriginPolicy, Request, Response};
 
 /// What both pages use.
 pub(crate) const RECONNECT: &str = include_str!("reconnect.js");
@@ -10,6 +12,14 @@ pub(crate) const STYLE: &str = include_str!("shared.css");
 /// does not mean the WebSockets of the same host.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
      connect-src 'self' ws: wss:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Pages of the same host. On a loopback address the host must be this machine, too: otherwise a
+/// page elsewhere could let its own name resolve to it.
+pub(crate) fn origin(address: &str) -> OriginPolicy {
+    let mut resolved = address.to_socket_addrs().into_iter().flatten().peekable();
+    let loopback = resolved.peek().is_some() && resolved.all(|a| a.ip().is_loopback());
+    OriginPolicy::same_host().on_loopback(loopback)
+}
 
 /// The file that was asked for, out of paths and their contents.
 pub(crate) fn answer(request: &Request, files: &[(&str, &'static str)]) -> Response {

@@ -3,9 +3,19 @@
 import { keepConnected } from '/reconnect.js';
 
 const MOST_SHOWN = 100;
+/** The longest name that the server takes, in bytes. */
+const MOST_NAME = 64;
 const part = (id) => document.getElementById(id);
-const user = new URLSearchParams(location.search).get('user');
+const asked = new URLSearchParams(location.search).get('user') ?? '';
+const user = objection(asked) ? '' : asked;
 let unseen = 0;
+
+/** What is wrong with this name, if anything. A field's `maxlength` does not count bytes. */
+function objection(name) {
+  const size = new TextEncoder().encode(name).length;
+  return size <= MOST_NAME ? ''
+    : `This name is too long: it has ${size} bytes, and at most ${MOST_NAME} fit.`;
+}
 
 function showTitle() {
   document.title = unseen > 0 ? `(${unseen}) Notifications` : 'Notifications';
@@ -49,5 +59,12 @@ if (user) {
   });
 } else {
   part('enter').hidden = false;
-  part('user').select();
+  const field = part('user');
+  const check = () => field.setCustomValidity(objection(field.value));
+  if (asked) field.value = asked;
+  field.addEventListener('input', check);
+  check();
+  field.select();
+  // A name that came with the address was sent already.
+  field.reportValidity();
 }
