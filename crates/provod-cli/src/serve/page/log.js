@@ -188,7 +188,8 @@ function goesOn(a, b) {
 
 /** Whether `a`, new, belongs before `b`, which is shown. */
 function goesBefore(a, b) {
-  if (a.state !== 'delivered') return false;
+  // A refused one stays where it was said: the conversation goes on below it.
+  if (a.state !== 'delivered' || b.state === 'refused') return false;
   return b.state !== 'delivered' || (b.seq > a.seq && b.epoch === a.epoch);
 }
 

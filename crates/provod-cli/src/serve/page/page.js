@@ -63,6 +63,15 @@ part('room').addEventListener('keydown', ({ key }) => {
   part('go').hidden = true;
 });
 
+// Whoever goes elsewhere has not gone to another room.
+part('enter').addEventListener('focusout', ({ relatedTarget }) => {
+  if (part('enter').contains(relatedTarget)) return;
+  part('room').value = roomName;
+  part('go').hidden = true;
+});
+// Safari gives a clicked button no focus.
+part('go').addEventListener('mousedown', (event) => event.preventDefault());
+
 part('enter').addEventListener('submit', (event) => {
   event.preventDefault();
   const wanted = part('room').value.replace(/\p{Surrogate}/gu, '\ufffd');
@@ -77,13 +86,19 @@ part('enter').addEventListener('submit', (event) => {
 function takeName() {
   const wanted = part('name').value;
   if (wanted === room.name) return;
-  if (!cleanName(wanted)) showError(say('nameEmpty'));
+  if (!cleanName(wanted)) {
+    showError(say('nameEmpty'));
+    part('name').value = room.name;
+    return;
+  }
+  showError('');
   part('name').value = room.rename(wanted);
   part('madeUp').hidden = true;
   kept(() => localStorage.setItem('provod-name', room.name));
 }
 
 part('name').addEventListener('change', takeName);
+part('madeUp').addEventListener('click', () => part('name').select());
 part('name').addEventListener('keydown', (event) => {
   if (event.key === 'Escape') part('name').value = room.name;
   if (event.key !== 'Enter' || event.isComposing) return;
@@ -292,7 +307,9 @@ part('rtt').title = say('rttHint');
 
 room.addEventListener('error', ({ detail }) => {
   showError(why(detail));
-  if (detail.code === 'bad_name') part('name').value = room.name;
+  if (detail.code !== 'bad_name') return;
+  part('name').value = room.name;
+  kept(() => localStorage.removeItem('provod-name'));
 });
 
 function showError(words) {

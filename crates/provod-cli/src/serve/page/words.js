@@ -2,10 +2,10 @@
 
 const ENGLISH = {
   room: 'Room', mainRoom: 'main room', go: 'Go', share: 'Share', people: 'People here',
-  you: 'You are', madeUp: 'made up, change it', text: 'Message', send: 'Send',
+  you: 'You are', madeUp: 'Change name', text: 'Message', send: 'Send',
   log: 'Messages', newer: { one: '# new message', other: '# new messages' },
   here: { one: '# person here', other: '# people here' },
-  plain: { one: '# plain client', other: '# plain clients' }, plainName: 'plain client',
+  plain: { one: '# unnamed program', other: '# unnamed programs' }, plainName: 'unnamed program',
   plainHint: 'Programs that hear and say bare text, without names.',
   tooMany: 'Too many to list them.', me: 'you',
 
@@ -56,12 +56,12 @@ const ENGLISH = {
 
 const RUSSIAN = {
   room: 'Комната', mainRoom: 'общая комната', go: 'Перейти', share: 'Поделиться',
-  people: 'Кто здесь', you: 'Вы', madeUp: 'придумано, смените', text: 'Сообщение',
+  people: 'Кто здесь', you: 'Вы', madeUp: 'Сменить имя', text: 'Сообщение',
   send: 'Отправить', log: 'Сообщения',
   newer: { one: '# новое сообщение', few: '# новых сообщения', other: '# новых сообщений' },
   here: { one: 'Здесь # человек', few: 'Здесь # человека', other: 'Здесь # человек' },
-  plain: { one: '# простой клиент', few: '# простых клиента', other: '# простых клиентов' },
-  plainName: 'простой клиент',
+  plain: { one: '# программа без имени', few: '# программы без имени', other: '# программ без имени' },
+  plainName: 'программа без имени',
   plainHint: 'Программы, которые слышат и передают просто текст, без имён.',
   tooMany: 'Слишком много, чтобы перечислить.', me: 'это вы',
 
@@ -81,7 +81,7 @@ const RUSSIAN = {
     one: 'Новая попытка через # секунду.', few: 'Новая попытка через # секунды.',
     other: 'Новая попытка через # секунд.',
   },
-  retry: 'Сейчас', restarted: 'Сервер был перезапущен.',
+  retry: 'Повторить', restarted: 'Сервер был перезапущен.',
   missed: {
     one: 'Тем временем прошло # сообщение, которого у сервера больше нет.',
     few: 'Тем временем прошли # сообщения, которых у сервера больше нет.',
