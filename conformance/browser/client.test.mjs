@@ -303,7 +303,7 @@ test('what a storage holds that this module did not write is left out', () => {
   const [key, value] = [...storage.map][0];
   const kept = JSON.parse(value);
   const [{ id, text, time }] = kept.unsent;
-  kept.unsent = [{ id: 'a b', text, time }, { id, text }, { id, text: '', time },
+  kept.unsent = [{ id: 'a b', text, time }, { text, time }, { id, text }, { id, time }, { id, text: '', time },
     { id, text: 'x'.repeat(5000), time }, { id, text, time }];
   storage.map.set(key, JSON.stringify(kept));
   const { room: again } = enter({ storage });

@@ -465,8 +465,8 @@ export class Room extends EventTarget {
       const { unsent, own } = JSON.parse(this.#storage?.getItem(this.#key) ?? '{}');
       for (const id of own ?? []) remember(this.#ownIds, id, MAX_OWN_IDS);
       for (const { id, text, time } of unsent ?? []) {
-        const isOurs = /^[\w-]{1,64}$/.test(id) && typeof text === 'string' && text === wellFormed(text);
-        if (!isOurs || !Number.isFinite(time) || this.#objection(text)) continue;
+        if (typeof id !== 'string' || !/^[\w-]{1,64}$/.test(id) || !Number.isFinite(time)) continue;
+        if (typeof text !== 'string' || text !== wellFormed(text) || this.#objection(text)) continue;
         this.#keep({ id, text, name: this.#name, time, own: true, state: 'waiting' });
       }
     } catch {
