@@ -98,14 +98,19 @@ export class Log {
     if (next) this.#tidy(next);
   }
 
-  /** In the order of `seq`, and never moved without need: a moved element is read out again. */
+  /**
+   * In the order of `seq`, and never moved without need: a moved element is read out again. A
+   * refused one has no place in that order and stays where it was said.
+   */
   #place(element, message) {
+    if (element.parentElement && message.state !== 'delivered') return;
     let next = null;
-    for (;;) {
-      let previous = next ? next.previousElementSibling : this.#list.lastElementChild;
-      if (previous === element) previous = previous.previousElementSibling;
-      if (!previous || !goesBefore(message, this.#shown.get(previous))) break;
-      next = previous;
+    for (let each = this.#list.lastElementChild; each; each = each.previousElementSibling) {
+      const other = this.#shown.get(each);
+      if (each === element) next = element.nextElementSibling;
+      else if (other.state === 'refused') continue;
+      else if (goesBefore(message, other)) next = each;
+      else break;
     }
     if (element.parentElement && element.nextElementSibling === next) return;
     const left = element.nextElementSibling;
@@ -188,8 +193,7 @@ function goesOn(a, b) {
 
 /** Whether `a`, new, belongs before `b`, which is shown. */
 function goesBefore(a, b) {
-  // A refused one stays where it was said: the conversation goes on below it.
-  if (a.state !== 'delivered' || b.state === 'refused') return false;
+  if (a.state !== 'delivered') return false;
   return b.state !== 'delivered' || (b.seq > a.seq && b.epoch === a.epoch);
 }
 
