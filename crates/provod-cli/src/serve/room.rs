@@ -159,6 +159,7 @@ impl Room {
         if state.members.get(&id).is_some_and(|member| member.attempt > hello.attempt) {
             // A `hello` that was long on its way: the client gave this connection up.
             drop(state);
+            // The reason is short and the code may be sent: this does not fail.
             let _ = sender.close(REPLACED, "this client is here already on a newer connection");
             return None;
         }
@@ -179,7 +180,7 @@ impl Room {
         // The others are told before the newcomer joins them, so that they alone are.
         match &before {
             Some(old) => {
-                // It may be closed already; then there is nothing to close.
+                // The same holds here; one that is closed already stays so.
                 let _ = old.sender.close(REPLACED, "this client came back on a newer connection");
                 if old.name != name {
                     self.renamed(&state, id, &name, &old.name);
