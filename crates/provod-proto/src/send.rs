@@ -15,7 +15,7 @@ use crate::deflate::Compressor;
 use crate::error::UsageError;
 use crate::frame::{FrameHeader, MAX_CONTROL, MAX_HEADER, OpCode};
 use crate::mask::{MaskSource, apply_mask};
-use crate::message::{Message, MessageKind};
+use crate::message::{Message, MessageKind, MessageRef};
 use crate::prepared::Prepared;
 use crate::utf8::Utf8Check;
 
@@ -165,8 +165,46 @@ impl Outgoing {
         self.may_begin()?;
         let form = self.form(message.len(), compress, config.compression.threshold);
         let opcode = message.kind().opcode();
-        self.push(Pending::whole(opcode, message.into_bytes(), form));
+        if form == Form::Plain && self.may_pass(message.len(), config) {
+            self.encode(opcode, true, false, &message.into_bytes());
+        } else {
+            self.push(Pending::whole(opcode, message.into_bytes(), form));
+        }
         Ok(())
+    }
+
+    pub(crate) fn slice(
+        &mut self,
+        message: MessageRef<'_>,
+        compress: Compress,
+        config: &Config,
+    ) -> Result<(), UsageError> {
+        self.may_begin()?;
+        let payload = message.as_bytes();
+        let form = self.form(payload.len(), compress, config.compression.threshold);
+        let opcode = message.kind().opcode();
+        if form == Form::Plain && self.may_pass(payload.len(), config) {
+            let mask = self.masks.as_mut().map(|m| m.next_key());
+            let header =
+                FrameHeader { fin: true, rsv1: false, opcode, mask, len: payload.len() as u64 };
+            self.wire.copied(&header, payload, |data| {
+                if let Some(key) = mask {
+                    apply_mask(data, key, 0);
+                }
+            });
+        } else {
+            self.push(Pending::whole(opcode, Bytes::copy_from_slice(payload), form));
+        }
+        Ok(())
+    }
+
+    /// Whether a message of `len` bytes that leaves as it is may be encoded at once, as it would be
+    /// with the next [`fill`](Self::fill).
+    fn may_pass(&self, len: usize, config: &Config) -> bool {
+        len <= config.fragment_size
+            && self.nothing_waits()
+            && self.wire.len() < WIRE_TARGET
+            && !config.trace
     }
 
     pub(crate) fn prepared(
@@ -187,12 +225,7 @@ impl Outgoing {
             self.push(Pending::whole(opcode, data, Form::Compressed));
             return Ok(());
         }
-        if self.masks.is_none()
-            && payload.len() <= config.fragment_size
-            && self.nothing_waits()
-            && self.wire.len() < WIRE_TARGET
-            && !config.trace
-        {
+        if self.masks.is_none() && self.may_pass(payload.len(), config) {
             self.wire.shared(prepared.frame());
             return Ok(());
         }
@@ -397,10 +430,10 @@ impl Outgoing {
             return None;
         }
         if let Some(payload) = self.pongs.pop_front() {
-            return Some(self.encode(OpCode::Pong, true, false, payload));
+            return Some(self.encode_waiting(OpCode::Pong, true, false, payload));
         }
         if let Some(payload) = self.pings.pop_front() {
-            return Some(self.encode(OpCode::Ping, true, false, payload));
+            return Some(self.encode_waiting(OpCode::Ping, true, false, payload));
         }
         while let Some(pending) = self.waiting.pop_front() {
             if let Some(encoded) = self.encode_data(pending, config) {
@@ -413,7 +446,7 @@ impl Outgoing {
         let frame = self.close.as_ref()?;
         let payload = frame.as_ref().map(|f| Bytes::from(f.encode())).unwrap_or_default();
         self.close_encoded = true;
-        Some(self.encode(OpCode::Close, true, false, payload))
+        Some(self.encode_waiting(OpCode::Close, true, false, payload))
     }
 
     /// The next frame of a data message; `None` when the compressor has kept the piece for later.
@@ -465,20 +498,27 @@ impl Outgoing {
             let (opcode, rsv1) =
                 if self.open { (OpCode::Continuation, false) } else { (kind, form != Form::Plain) };
             self.open = !fin;
-            self.encode(opcode, fin, rsv1, payload)
+            self.encode_waiting(opcode, fin, rsv1, payload)
         });
         (0..marks).for_each(|_| self.wire.mark());
         encoded
     }
 
-    fn encode(&mut self, opcode: OpCode, fin: bool, rsv1: bool, payload: Bytes) -> Encoded {
+    /// Puts a frame on the wire.
+    fn encode(&mut self, opcode: OpCode, fin: bool, rsv1: bool, payload: &Bytes) -> FrameHeader {
         let mask = self.masks.as_mut().map(|m| m.next_key());
         let header = FrameHeader { fin, rsv1, opcode, mask, len: payload.len() as u64 };
-        self.wire.expect(self.waiting_bytes + self.waiting.len() * MAX_HEADER);
         match mask {
-            Some(key) => self.wire.copied(&header, &payload, |data| apply_mask(data, key, 0)),
-            None => self.wire.frame(&header, &payload),
+            Some(key) => self.wire.copied(&header, payload, |data| apply_mask(data, key, 0)),
+            None => self.wire.frame(&header, payload),
         }
+        header
+    }
+
+    /// The same, of what has waited.
+    fn encode_waiting(&mut self, opcode: OpCode, fin: bool, rsv1: bool, payload: Bytes) -> Encoded {
+        self.wire.expect(self.waiting_bytes + self.waiting.len() * MAX_HEADER);
+        let header = self.encode(opcode, fin, rsv1, &payload);
         Encoded { header, payload }
     }
 

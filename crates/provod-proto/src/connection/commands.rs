@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Connection;
 use crate::close::{Cause, CloseFrame, Input, State};
 use crate::error::{Error, LimitError, UsageError};
-use crate::message::{Message, MessageKind};
+use crate::message::{Message, MessageKind, MessageRef};
 use crate::prepared::Prepared;
 use crate::send::Compress;
 use crate::time::Timestamp;
@@ -31,6 +31,22 @@ impl Connection {
     pub fn send_with(&mut self, message: Message, compress: Compress) -> Result<(), UsageError> {
         self.may_send()?;
         self.outgoing.message(message, compress, &self.config)
+    }
+
+    /// Queues a message whose bytes are borrowed, whole. They are copied once, to where they are
+    /// written from: the cheapest way to send what is short or lies elsewhere. A long message that
+    /// is owned already goes through [`send_with`](Self::send_with), which does not copy it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_slice<'a>(
+        &mut self,
+        message: impl Into<MessageRef<'a>>,
+        compress: Compress,
+    ) -> Result<(), UsageError> {
+        self.may_send()?;
+        self.outgoing.slice(message.into(), compress, &self.config)
     }
 
     /// Queues a message that is encoded once for many connections.

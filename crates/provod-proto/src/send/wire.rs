@@ -12,8 +12,10 @@ const COPY_BELOW: usize = 2048;
 /// A segment of copied frames is closed when it has grown to this.
 const SEGMENT: usize = 64 << 10;
 
-/// A new segment makes at most this much room for what will follow; then it grows as it is filled.
+/// A new segment makes at most this much room for what is known to follow, and at least this much
+/// for what may; then it grows as it is filled.
 const FIRST_ROOM: usize = 4096;
+const LEAST_ROOM: usize = 1008;
 
 #[derive(Debug)]
 enum Segment {
@@ -66,14 +68,14 @@ impl Wire {
         self.to_come = to_come;
     }
 
-    /// The segment that small frames are copied to.
-    fn tail(&mut self, more: usize) -> &mut Vec<u8> {
+    /// The segment that small frames are copied to; a new one has `least` bytes of room at least.
+    fn tail(&mut self, more: usize, least: usize) -> &mut Vec<u8> {
         let room = match self.segments.back() {
             Some(Segment::Copied(tail)) => tail.len() + more <= SEGMENT,
             _ => false,
         };
         if !room {
-            let room_for = more.max((more + self.to_come).min(FIRST_ROOM));
+            let room_for = more.max((more + self.to_come).clamp(least, FIRST_ROOM));
             self.segments.push_back(Segment::Copied(Vec::with_capacity(room_for)));
         }
         match self.segments.back_mut() {
@@ -90,7 +92,7 @@ impl Wire {
         }
         // Nothing is copied behind this header.
         self.to_come = 0;
-        let tail = self.tail(MAX_HEADER);
+        let tail = self.tail(MAX_HEADER, 0);
         let before = tail.len();
         header.encode(tail);
         self.len += tail.len() - before + payload.len();
@@ -104,7 +106,7 @@ impl Wire {
         payload: &[u8],
         change: impl FnOnce(&mut [u8]),
     ) {
-        let tail = self.tail(payload.len() + MAX_HEADER);
+        let tail = self.tail(payload.len() + MAX_HEADER, LEAST_ROOM);
         let before = tail.len();
         header.encode(tail);
         let at = tail.len();
@@ -117,7 +119,7 @@ impl Wire {
     pub(crate) fn shared(&mut self, frame: &Bytes) {
         self.len += frame.len();
         if frame.len() < COPY_BELOW {
-            self.tail(frame.len()).extend_from_slice(frame);
+            self.tail(frame.len(), LEAST_ROOM).extend_from_slice(frame);
         } else {
             self.segments.push_back(Segment::Shared(frame.clone()));
         }
