@@ -132,7 +132,7 @@ impl Connection {
         // A violation is told with its own code, whatever the application thinks of the connection.
         let frame = if self.state == State::FailHeld { self.answer() } else { frame };
         self.outgoing.close(frame);
-        self.cause.get_or_insert(Cause::Local);
+        self.rare().cause.get_or_insert(Cause::Local);
         self.turn(Input::Local, now);
         Ok(())
     }
@@ -150,7 +150,8 @@ impl Connection {
     pub fn shed(&mut self, now: Timestamp) -> Error {
         let error = Error::from(LimitError::MemoryBudget);
         self.incoming.abandon();
-        self.given_up += self.outgoing.abandon_waiting();
+        let given_up = self.outgoing.abandon_waiting();
+        self.rare().given_up += given_up;
         if self.is_receiving() || self.is_close_held() {
             self.fail(error.clone(), now);
             self.turn(Input::Release, now);
@@ -178,7 +179,7 @@ impl Connection {
 
     pub(super) fn may_send(&self) -> Result<(), UsageError> {
         match self.state {
-            _ if self.output_lost.is_some() => Err(UsageError::Closing),
+            _ if self.is_output_lost() => Err(UsageError::Closing),
             State::Open | State::PeerHeld | State::FailHeld | State::EofHeld => Ok(()),
             _ => Err(UsageError::Closing),
         }

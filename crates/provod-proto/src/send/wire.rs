@@ -32,15 +32,24 @@ impl Segment {
     }
 }
 
+impl Default for Segment {
+    fn default() -> Self {
+        Self::Copied(Vec::new())
+    }
+}
+
+/// What is encoded and not taken by the transport; there is none where nothing is.
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
-    segments: VecDeque<Segment>,
+    /// Empty only as long as all is empty.
+    front: Segment,
+    more: VecDeque<Segment>,
     /// Bytes of the first segment that the transport has taken.
     taken: usize,
     len: usize,
     /// Bytes that are about to follow, so that a batch of small frames makes one allocation.
     to_come: usize,
-    /// All bytes that the transport ever took.
+    /// All bytes that the transport took since this was empty.
     advanced: u64,
     /// Marked places that are not reached yet, counted like `advanced`.
     marks: VecDeque<u64>,
@@ -68,19 +77,30 @@ impl Wire {
         self.to_come = to_come;
     }
 
-    /// The segment that small frames are copied to; a new one has `least` bytes of room at least.
-    fn tail(&mut self, more: usize, least: usize) -> &mut Vec<u8> {
-        let room = match self.segments.back() {
-            Some(Segment::Copied(tail)) => tail.len() + more <= SEGMENT,
-            _ => false,
-        };
-        if !room {
-            let room_for = more.max((more + self.to_come).clamp(least, FIRST_ROOM));
-            self.segments.push_back(Segment::Copied(Vec::with_capacity(room_for)));
+    fn push(&mut self, segment: Segment) {
+        if self.len == 0 {
+            self.front = segment;
+        } else {
+            self.more.push_back(segment);
         }
-        match self.segments.back_mut() {
-            Some(Segment::Copied(tail)) => tail,
-            _ => unreachable!("a copied segment was just found or made at the back"),
+    }
+
+    /// The segment that small frames are copied to, of which `more` bytes follow at once; a new one
+    /// has `least` bytes of room at least. The caller counts what it appends.
+    #[inline]
+    fn tail(&mut self, more: usize, least: usize) -> &mut Vec<u8> {
+        let last = self.more.back().unwrap_or(&self.front);
+        let has_room = match last {
+            Segment::Copied(tail) => tail.capacity() > 0 && tail.len() + more <= SEGMENT,
+            Segment::Shared(_) => false,
+        };
+        if !has_room {
+            let room_for = more.max((more + self.to_come).clamp(least, FIRST_ROOM));
+            self.push(Segment::Copied(Vec::with_capacity(room_for)));
+        }
+        match self.more.back_mut().unwrap_or(&mut self.front) {
+            Segment::Copied(tail) => tail,
+            Segment::Shared(_) => unreachable!("a copied segment was just found or made"),
         }
     }
 
@@ -96,10 +116,11 @@ impl Wire {
         let before = tail.len();
         header.encode(tail);
         self.len += tail.len() - before + payload.len();
-        self.segments.push_back(Segment::Shared(payload.clone()));
+        self.more.push_back(Segment::Shared(payload.clone()));
     }
 
     /// A frame whose payload is copied and changed.
+    #[inline]
     pub(crate) fn copied(
         &mut self,
         header: &FrameHeader,
@@ -117,19 +138,23 @@ impl Wire {
 
     /// A frame that is encoded already.
     pub(crate) fn shared(&mut self, frame: &Bytes) {
-        self.len += frame.len();
         if frame.len() < COPY_BELOW {
             self.tail(frame.len(), LEAST_ROOM).extend_from_slice(frame);
         } else {
-            self.segments.push_back(Segment::Shared(frame.clone()));
+            self.push(Segment::Shared(frame.clone()));
         }
+        self.len += frame.len();
     }
 
     /// Points `out` at the front of the queue; returns how many slices it used.
+    #[inline]
     pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+        if self.len == 0 {
+            return 0;
+        }
         let mut skip = self.taken;
         let mut n = 0;
-        for (slot, segment) in out.iter_mut().zip(&self.segments) {
+        for (slot, segment) in out.iter_mut().zip([&self.front].into_iter().chain(&self.more)) {
             *slot = IoSlice::new(&segment.bytes()[skip..]);
             skip = 0;
             n += 1;
@@ -145,18 +170,20 @@ impl Wire {
         while self.marks.front().is_some_and(|at| *at <= self.advanced) {
             self.marks.pop_front();
         }
-        while let Some(front) = self.segments.front() {
-            let rest = front.bytes().len() - self.taken;
+        loop {
+            let rest = self.front.bytes().len() - self.taken;
             if n < rest {
                 self.taken += n;
                 return;
             }
             n -= rest;
             self.taken = 0;
-            self.segments.pop_front();
-        }
-        if self.segments.capacity() > 64 {
-            self.segments = VecDeque::new();
+            let next = self.more.pop_front();
+            let last = next.is_none();
+            self.front = next.unwrap_or_default();
+            if last {
+                return;
+            }
         }
     }
 
@@ -167,6 +194,6 @@ impl Wire {
             Segment::Copied(bytes) => bytes.capacity(),
             Segment::Shared(_) => 0,
         };
-        self.segments.iter().map(capacity).sum()
+        [&self.front].into_iter().chain(&self.more).map(capacity).sum()
     }
 }

@@ -41,7 +41,7 @@ fn rfc6455_5_4_long_messages_leave_as_fragments_and_a_pong_passes_between() {
         let joined: Vec<u8> =
             seen.iter().filter(|f| f.opcode < 8).flat_map(|f| f.payload.clone()).collect();
         assert!(joined == data, "the same bytes in the same order");
-        assert!(seen.iter().all(|f| f.masked == (end.side == crate::Side::Client) && !f.rsv1));
+        assert!(seen.iter().all(|f| f.masked == (end.side() == crate::Side::Client) && !f.rsv1));
     }
 }
 
