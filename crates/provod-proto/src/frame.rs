@@ -2,6 +2,7 @@
 
 use crate::config::Side;
 use crate::error::ProtocolError;
+use crate::message::MessageKind;
 
 /// What a frame is (RFC 6455 section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +90,13 @@ impl FrameHeader {
         }
         out.extend_from_slice(&head[..n]);
     }
+}
+
+/// Appends a whole message to `out`, as the one unmasked frame that a server sends.
+pub fn message_frame(kind: MessageKind, payload: &[u8], out: &mut Vec<u8>) {
+    let len = payload.len() as u64;
+    FrameHeader { fin: true, rsv1: false, opcode: kind.opcode(), mask: None, len }.encode(out);
+    out.extend_from_slice(payload);
 }
 
 /// What the next header must obey, beside the rules that always hold.

@@ -34,7 +34,7 @@ pub use config::{Compression, Config, Keepalive, Limits, Side};
 pub use connection::{Connection, DeflateSetup, Role};
 pub use error::{Error, LimitError, ProtocolError, UsageError};
 pub use event::{Event, Payload, Progress, TracedFrame};
-pub use frame::{FrameHeader, OpCode};
+pub use frame::{FrameHeader, OpCode, message_frame};
 pub use mask::{MaskSource, apply_mask};
 pub use message::{Message, MessageKind, Utf8Bytes};
 pub use prepared::Prepared;

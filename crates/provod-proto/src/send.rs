@@ -342,6 +342,22 @@ impl Outgoing {
         self.wire.capacity()
     }
 
+    /// Whether whole frames that were encoded elsewhere may follow what is on the wire.
+    pub(crate) fn takes_frames(&self) -> bool {
+        self.masks.is_none()
+            && self.stream.is_none()
+            && !self.midway
+            && self.waiting.is_empty()
+            && self.close.is_none()
+    }
+
+    /// Puts bytes of such frames behind what is on the wire.
+    pub(crate) fn frames(&mut self, frames: &[u8]) {
+        if !self.close_encoded {
+            self.wire.frames(frames);
+        }
+    }
+
     /// Whether everything was handed to the transport.
     pub(crate) fn is_flushed(&self) -> bool {
         self.wire.len() == 0 && self.nothing_waits() && (self.close.is_none() || self.close_encoded)

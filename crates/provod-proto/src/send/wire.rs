@@ -123,6 +123,12 @@ impl Wire {
         }
     }
 
+    /// Bytes of frames that are encoded already.
+    pub(crate) fn frames(&mut self, frames: &[u8]) {
+        self.len += frames.len();
+        self.tail(frames.len()).extend_from_slice(frames);
+    }
+
     /// Points `out` at the front of the queue; returns how many slices it used.
     pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
         let mut skip = self.taken;
