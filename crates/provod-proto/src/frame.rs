@@ -93,10 +93,22 @@ impl FrameHeader {
 }
 
 /// Appends a whole message to `out`, as the one unmasked frame that a server sends.
+#[inline]
 pub fn message_frame(kind: MessageKind, payload: &[u8], out: &mut Vec<u8>) {
-    let len = payload.len() as u64;
-    FrameHeader { fin: true, rsv1: false, opcode: kind.opcode(), mask: None, len }.encode(out);
+    out.reserve(MAX_HEADER + payload.len());
+    message_header(kind, payload.len(), out);
     out.extend_from_slice(payload);
+}
+
+/// Appends the header of [`message_frame`] for a payload of `len` bytes.
+#[inline]
+pub fn message_header(kind: MessageKind, len: usize, out: &mut Vec<u8>) {
+    if len <= 125 {
+        out.extend_from_slice(&[0x80 | kind.opcode() as u8, len as u8]);
+    } else {
+        let len = len as u64;
+        FrameHeader { fin: true, rsv1: false, opcode: kind.opcode(), mask: None, len }.encode(out);
+    }
 }
 
 /// What the next header must obey, beside the rules that always hold.

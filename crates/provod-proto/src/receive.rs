@@ -1,6 +1,8 @@
 //! The receiving half: bytes to frames to messages, at most one event a call.
 
-use bytes::{Bytes, BytesMut};
+mod whole;
+
+use bytes::Bytes;
 
 use crate::assemble::Assembly;
 use crate::close::CloseFrame;
@@ -260,7 +262,7 @@ impl Incoming {
     }
 
     /// The buffer that the rest of a large frame is read into, and how much of it.
-    pub(crate) fn spare(&mut self) -> Option<(&mut BytesMut, usize)> {
+    pub(crate) fn spare(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let missing = self.frame.as_ref()?.missing();
         let control = self.frame.as_ref()?.header.opcode.is_control();
         if control || missing < DIRECT_MIN {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -75,18 +76,32 @@ pub struct Socket<'a> {
     shared: &'a Arc<Shared>,
     /// Bytes of frames that may be gathered without the connection's lock.
     room: usize,
+    /// Messages from this length on are compressed.
+    compress_from: usize,
     wait: Option<Wait>,
+    /// The way to the transport, past every queue.
+    through: Option<&'a mut Through<'a>>,
 }
+
+/// Writes to a transport.
+pub(crate) type Through<'a> = dyn FnMut(&[IoSlice<'_>]) -> io::Result<usize> + 'a;
 
 /// What is waited for before the next message.
 pub(crate) type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Longer messages are not copied together with others.
-const GATHER_BELOW: usize = 128 << 10;
+/// Longer messages are not copied together with others, but written from where they lie.
+const GATHER_BELOW: usize = 8 << 10;
 
 impl<'a> Socket<'a> {
-    pub(crate) fn new(shared: &'a Arc<Shared>, room: usize) -> Self {
-        Self { shared, room, wait: None }
+    pub(crate) fn new(
+        shared: &'a Arc<Shared>,
+        room: usize,
+        through: Option<&'a mut Through<'a>>,
+    ) -> Self {
+        let compresses = shared.info.deflate.is_some();
+        let compress_from =
+            if compresses { shared.config.compression.threshold } else { usize::MAX };
+        Self { shared, room, compress_from, wait: None, through }
     }
 
     pub(crate) fn take_wait(&mut self) -> Option<Wait> {
@@ -105,16 +120,21 @@ impl<'a> Socket<'a> {
     ///
     /// When the connection is closing, or [`hard_limit`](crate::Config::hard_limit) bytes wait to
     /// be sent.
+    #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<(), TrySendError<()>> {
         let Outgoing { kind, data } = message.into();
         let len = data.as_bytes().len();
-        let compressed = len >= self.shared.config.compression.threshold
-            && self.shared.info.deflate.is_some();
-        if !compressed
-            && len < GATHER_BELOW
-            && Cork::add(self.shared, kind, data.as_bytes(), self.room)
+        if len >= self.compress_from {
+            return self.queue(kind, data.into_bytes());
+        }
+        if len < GATHER_BELOW {
+            if Cork::add(self.shared, kind, data.as_bytes(), self.room) {
+                return Ok(());
+            }
+        } else if let Data::Borrowed(bytes) = data
+            && let Some(through) = &mut self.through
         {
-            return Ok(());
+            return self.shared.write_through(kind, bytes, through);
         }
         self.queue(kind, data.into_bytes())
     }
@@ -125,10 +145,7 @@ impl<'a> Socket<'a> {
             MessageKind::Text => Message::Text(Utf8Bytes::from_checked(bytes)),
             MessageKind::Binary => Message::Binary(bytes),
         };
-        self.shared.try_send(message).map_err(|e| match e {
-            TrySendError::Full(_) => TrySendError::Full(()),
-            TrySendError::Closed(_) => TrySendError::Closed(()),
-        })
+        self.shared.try_send(message).map_err(|e| e.map(|_| ()))
     }
 
     /// Queues a message that is encoded and compressed once for many connections.
@@ -137,10 +154,7 @@ impl<'a> Socket<'a> {
     ///
     /// As [`send`](Self::send).
     pub fn send_prepared(&mut self, message: &Prepared) -> Result<(), TrySendError<()>> {
-        self.shared.try_send_prepared(message).map_err(|e| match e {
-            TrySendError::Full(_) => TrySendError::Full(()),
-            TrySendError::Closed(_) => TrySendError::Closed(()),
-        })
+        self.shared.try_send_prepared(message).map_err(|e| e.map(|_| ()))
     }
 
     /// Closes the connection behind what is queued, as [`Sender::close`]. Messages that still come

@@ -6,14 +6,18 @@
 //! says things is kept.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, IoSlice};
 
-use provod_proto::MessageKind;
-use provod_proto::message_frame;
+use bytes::Bytes;
+use provod_proto::{MessageKind, message_frame, message_header};
 
+use super::inbox::message;
 use super::shared::Shared;
 use super::state::State;
+use crate::error::TrySendError;
 
+/// The longest header of a server's frame.
+const MAX_HEADER: usize = 10;
 /// A longer buffer is given back.
 const KEPT: usize = 256 << 10;
 
@@ -84,6 +88,53 @@ impl Cork {
         let cork = Self::end();
         state.queue_frames(&cork);
         cork.put();
+    }
+}
+
+impl Shared {
+    /// Sends a long message from where it lies, behind what was gathered: nothing of it is copied
+    /// but what the transport does not take.
+    pub(crate) fn write_through(
+        &self,
+        kind: MessageKind,
+        payload: &[u8],
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> Result<(), TrySendError<()>> {
+        let gathered = Cork::end();
+        let mut state = self.lock();
+        if !state.core.can_send() {
+            return Err(TrySendError::Closed(()));
+        }
+        if !state.core.takes_frames() || state.core.has_output() {
+            state.queue_frames(&gathered);
+            gathered.put();
+            drop(state);
+            let message = message(kind, Bytes::copy_from_slice(payload));
+            return self.try_send(message).map_err(|e| e.map(|_| ()));
+        }
+        let mut header = Vec::with_capacity(MAX_HEADER);
+        message_header(kind, payload.len(), &mut header);
+        let parts = [&gathered.frames[..], &header, payload];
+        let slices = parts.map(IoSlice::new);
+        let slices = if gathered.frames.is_empty() { &slices[1..] } else { &slices[..] };
+        // An error shows again when the rest is written.
+        let mut taken = write(slices).unwrap_or(0);
+        state.counters.messages_out.add(gathered.messages + 1);
+        state.counters.bytes_out.add(taken as u64);
+        for part in parts {
+            let rest = &part[taken.min(part.len())..];
+            taken = taken.saturating_sub(part.len());
+            if !rest.is_empty() {
+                state.core.send_frames(rest);
+            }
+        }
+        let goes_on = state.core.takes_frames();
+        drop(state);
+        gathered.put();
+        if goes_on {
+            Cork::begin(self);
+        }
+        Ok(())
     }
 }
 

@@ -38,7 +38,7 @@ use crate::transport::Transport;
 
 pub(crate) use backlog::Delivery;
 #[cfg(unix)]
-pub(crate) use batch::Arrived;
+pub(crate) use batch::Batch;
 pub(crate) use cork::Cork;
 pub(crate) use inbox::Piece;
 pub(crate) use lock::Calls;

@@ -268,6 +268,18 @@ impl State {
         Ok(())
     }
 
+    /// Whether [`transmit`](Self::transmit) may have anything to do.
+    #[cfg(unix)]
+    pub(crate) fn has_to_transmit(&self) -> bool {
+        self.unsent || self.core.has_output() || self.backlogs.is_some() || self.somebody_waits()
+    }
+
+    #[cfg(unix)]
+    fn somebody_waits(&self) -> bool {
+        let queues = [&self.senders, &self.drained, &self.flushed];
+        queues.iter().any(|queue| !queue.is_empty()) || self.streamer.is_some()
+    }
+
     /// Writes what there is, as far as the transport takes it; returns whether there is more to
     /// write at once.
     pub(crate) fn transmit(

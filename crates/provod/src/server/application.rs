@@ -67,19 +67,23 @@ async fn call<H: Handler<S>, S>(
     state: S,
 ) -> Result<(), BoxError> {
     let shared = ws.sender.shared.clone();
-    let mut socket = Socket::new(&shared, 0);
-    let mut peer = handler.open(&mut socket, state);
+    let (mut peer, mut wait) = {
+        let mut socket = Socket::new(&shared, 0, None);
+        (handler.open(&mut socket, state), socket.take_wait())
+    };
     loop {
-        if let Some(wait) = socket.take_wait() {
+        if let Some(wait) = wait.take() {
             wait.await;
         }
         if shared.is_congested() {
             ws.drained().await;
-            handler.drained(&mut socket, &mut peer);
+            handler.drained(&mut Socket::new(&shared, 0, None), &mut peer);
         }
         // Why it ended is told below.
         let Ok(Some(message)) = ws.recv().await else { break };
+        let mut socket = Socket::new(&shared, 0, None);
         handler.message(&mut socket, &mut peer, Received::from_message(message));
+        wait = socket.take_wait();
     }
     let closed = ws.closed().await;
     handler.close(peer, &closed);

@@ -8,13 +8,9 @@ use tokio::time::Instant;
 /// The time between two ticks: an alarm rings at most so much too late.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A tick, counted from the worker's start; [`NEVER`](Tick::NEVER) is beyond all.
+/// A tick, counted from the worker's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tick(u32);
-
-impl Tick {
-    pub(super) const NEVER: Self = Self(u32::MAX);
-}
 
 #[derive(Debug)]
 pub(super) struct Alarms {
@@ -33,7 +29,7 @@ impl Alarms {
     pub(super) fn tick(&self, at: Instant) -> Tick {
         let ticks = at.saturating_duration_since(self.start).as_nanos().div_ceil(TICK.as_nanos());
         // After 497 days the ticks would end: what is set then is looked at in the last of them.
-        Tick(u32::try_from(ticks).unwrap_or(u32::MAX).min(u32::MAX - 1))
+        Tick(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 
     pub(super) fn set(&mut self, tick: Tick, key: u32) {

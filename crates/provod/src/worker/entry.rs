@@ -14,7 +14,7 @@ use super::alarms::Tick;
 use super::readiness::Ready;
 use super::stream::Stream;
 use super::Desk;
-use crate::driver::{Cork, Shared, panic_text};
+use crate::driver::{Batch, Cork, Shared, panic_text};
 use crate::group;
 use crate::handler::{Handler, Received, Socket, Wait};
 use crate::trace;
@@ -150,8 +150,32 @@ impl<P> Entry<P> {
             held.readable = true;
             return self.touched(desk, key);
         }
-        if !self.shared.lock().core.wants_input() {
-            return self.touched(desk, key);
+        {
+            let mut state = self.shared.lock();
+            if !state.core.wants_input() {
+                drop(state);
+                return self.touched(desk, key);
+            }
+            if let Some((direct, room)) = state.core.direct_buffer() {
+                let n = match self.stream.read_into(direct) {
+                    Ok(n @ 1..) => n,
+                    end => {
+                        drop(state);
+                        return self.read_ended(desk, key, end.err());
+                    }
+                };
+                if n == room {
+                    desk.again.push(key);
+                }
+                let now = self.shared.timestamp(desk.now);
+                let mut batch = std::mem::take(&mut desk.batch);
+                state.begin_worker_turn();
+                state.direct_batch(n, now, &mut batch);
+                let room = state.gathers(self.shared.config.hard_limit);
+                drop(state);
+                self.handle(desk, key, batch, &[], room);
+                return self.pause();
+            }
         }
         match self.stream.read(buffer) {
             Ok(n @ 1..) => {
@@ -160,17 +184,29 @@ impl<P> Entry<P> {
                 }
                 self.digest(desk, key, &mut buffer[..n]);
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.touched(desk, key),
-            end => {
-                let now = self.shared.timestamp(desk.now);
-                let mut state = self.shared.lock();
-                state.begin_worker_turn();
-                state.input_over(end.err(), now);
-                state.batch_done(now);
-                drop(state);
-                self.turn(desk, key, Cork::default());
-            }
+            end => self.read_ended(desk, key, end.err()),
         }
+    }
+
+    /// A read brought no bytes.
+    fn read_ended<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        error: Option<io::Error>,
+    ) {
+        match error.as_ref().map(io::Error::kind) {
+            Some(io::ErrorKind::WouldBlock) => return self.touched(desk, key),
+            Some(io::ErrorKind::Interrupted) => return desk.again.push(key),
+            _ => {}
+        }
+        let now = self.shared.timestamp(desk.now);
+        let mut state = self.shared.lock();
+        state.begin_worker_turn();
+        state.input_over(error, now);
+        state.batch_done(now);
+        drop(state);
+        self.turn(desk, key, Cork::default());
     }
 
     /// Something about the connection has changed, or its socket takes output again.
@@ -218,26 +254,8 @@ impl<P> Entry<P> {
             let again = state.must_feed();
             let room = state.gathers(self.shared.config.hard_limit);
             drop(state);
-            let mut messages = batch.drain(..);
-            let lies_in = &input[at..at + n];
-            let handler = &desk.handler;
-            let cork = self.call(room, |socket, peer| {
-                let Some(peer) = peer else { return };
-                while !socket.waits()
-                    && let Some((kind, payload)) = messages.next()
-                {
-                    handler.message(socket, peer, Received::new(kind, payload, lies_in));
-                }
-            });
-            if let Some(held) = &mut self.held {
-                held.messages.extend(messages.map(|(kind, payload)| owned(kind, payload, lies_in)));
-            } else {
-                drop(messages);
-            }
+            self.handle(desk, key, batch, &input[at..at + n], room);
             at += n;
-            desk.batch = batch;
-            self.shared.lock().batch_done(now);
-            self.turn(desk, key, cork);
             if at == input.len() && !again {
                 break;
             }
@@ -247,6 +265,38 @@ impl<P> Entry<P> {
             }
         }
         self.pause();
+    }
+
+    /// Calls the handler for what has come, which lies in `input`, and writes.
+    fn handle<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        mut batch: Batch,
+        input: &[u8],
+        room: usize,
+    ) {
+        let mut cork = Cork::default();
+        if !batch.is_empty() {
+            let handler = &desk.handler;
+            cork = self.call(room, |socket, peer| {
+                let Some(peer) = peer else { return };
+                while !socket.waits()
+                    && let Some((kind, payload)) = batch.next()
+                {
+                    handler.message(socket, peer, Received::new(kind, payload, input));
+                }
+            });
+            if let Some(held) = &mut self.held {
+                while let Some((kind, payload)) = batch.next() {
+                    held.messages.push_back(owned(kind, payload, input));
+                }
+            }
+            batch.clear();
+        }
+        desk.batch = batch;
+        self.shared.lock().batch_done(self.shared.timestamp(desk.now));
+        self.turn(desk, key, cork);
     }
 
     /// Stops reading where there is a reason to.
@@ -306,7 +356,9 @@ impl<P> Entry<P> {
         if room > 0 {
             Cork::begin(&self.shared);
         }
-        let mut socket = Socket::new(&self.shared, room);
+        let stream = &mut self.stream;
+        let mut through = |slices: &[IoSlice<'_>]| stream.write(slices);
+        let mut socket = Socket::new(&self.shared, room, Some(&mut through));
         let peer = self.peer.as_mut();
         let result = catch_unwind(AssertUnwindSafe(|| f(&mut socket, peer)));
         let wait = socket.take_wait();
@@ -338,12 +390,14 @@ impl<P> Entry<P> {
             state.write_frames(&cork, |frames| stream.write(&[IoSlice::new(frames)]));
         }
         cork.put();
-        let more = state.transmit(now, |slices| match stream.write(slices) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            result => Poll::Ready(result),
-        });
-        if more {
-            state.tell_later();
+        if state.has_to_transmit() {
+            let more = state.transmit(now, |slices| match stream.write(slices) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                result => Poll::Ready(result),
+            });
+            if more {
+                state.tell_later();
+            }
         }
         if state.core.poll_half_close() && stream.half_close().is_err() {
             // The peer is gone, which is all that is waited for here.

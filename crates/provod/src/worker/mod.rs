@@ -22,7 +22,7 @@ use bytes::BytesMut;
 use slab::Slab;
 use tokio::time::{Instant, Sleep};
 
-use crate::driver::{Arrived, Shared};
+use crate::driver::{Batch, Shared};
 use crate::handler::Handler;
 
 use alarms::Alarms;
@@ -33,7 +33,7 @@ pub(crate) use mailbox::Mailbox;
 pub(crate) use stream::Stream;
 
 /// The size of a worker's read buffer.
-const READ_BUFFER: usize = 64 << 10;
+const READ_BUFFER: usize = 256 << 10;
 /// Turns that one poll takes before it lets other tasks run.
 const TURNS: usize = 4;
 
@@ -87,7 +87,7 @@ struct Desk<H> {
     now: Instant,
     /// Connections that were not read to the end.
     again: Vec<u32>,
-    batch: Vec<Arrived>,
+    batch: Batch,
     /// Connections that are over.
     over: Vec<u32>,
 }
@@ -115,7 +115,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
             alarms: Alarms::new(now),
             now,
             again: Vec::new(),
-            batch: Vec::new(),
+            batch: Batch::default(),
             over: Vec::new(),
         };
         let worker = Self {
