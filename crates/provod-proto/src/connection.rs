@@ -105,28 +105,39 @@ pub struct DeflateSetup {
 /// ```
 pub struct Connection {
     config: Arc<Config>,
-    side: Side,
-    state: State,
     incoming: Incoming,
     outgoing: Outgoing,
     timers: Timers,
     keepalive: Keepalive,
-    cause: Option<Cause>,
-    received: Option<Option<CloseFrame>>,
+    /// What an open connection has no need of.
+    rare: Option<Box<Rare>>,
+    state: State,
     eof: bool,
     half_close: bool,
+}
+
+/// What is known of the end once it has begun, and the trace.
+#[derive(Debug, Default)]
+struct Rare {
+    cause: Option<Cause>,
+    received: Option<Option<CloseFrame>>,
     /// Output is lost; so many bytes were queued when it was.
     output_lost: Option<usize>,
-    /// Bytes that were queued and were given up by [`shed`](Self::shed).
+    /// Bytes that were queued and were given up by [`Connection::shed`].
     given_up: usize,
-    closed: Option<Box<Closed>>,
+    closed: Option<Closed>,
     trace: Vec<TracedFrame>,
 }
+
+// What every idle connection takes, all in all where it is a server's and does not compress: there
+// may be millions.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Connection>() <= 144);
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("side", &self.side)
+            .field("side", &self.side())
             .field("state", &self.state)
             .field("buffered", &self.buffered())
             .finish_non_exhaustive()
@@ -155,20 +166,14 @@ impl Connection {
             Keepalive::start(keepalive, &mut timers, now);
         }
         Self {
-            side,
-            state: State::Open,
             incoming: Incoming::new(side.peer(), inflater),
             outgoing: Outgoing::new(masks, compressor),
             timers,
             keepalive: Keepalive::default(),
-            cause: None,
-            received: None,
+            rare: None,
+            state: State::Open,
             eof: false,
             half_close: false,
-            output_lost: None,
-            given_up: 0,
-            closed: None,
-            trace: Vec::new(),
             config,
         }
     }
@@ -183,11 +188,28 @@ impl Connection {
     ///
     /// The violation or limit that failed the connection, and the same again in every later call.
     /// What came before it was given out by earlier calls.
+    #[inline]
     pub fn handle_input(&mut self, input: &mut [u8], now: Timestamp) -> Result<Progress, Error> {
+        // All that is not of the usual kind is looked at behind this.
+        if self.state == State::Open && !self.config.trace && self.rare.is_none() {
+            match self.incoming.whole_message(input, &self.config.limits) {
+                Ok(None) => {}
+                Ok(Some(whole)) => {
+                    self.keepalive.alive(&mut self.timers);
+                    return Ok(whole.into_progress());
+                }
+                Err(e) => return Err(self.fail(e, now)),
+            }
+        }
+        self.handle_any_input(input, now)
+    }
+
+    #[inline(never)]
+    fn handle_any_input(&mut self, input: &mut [u8], now: Timestamp) -> Result<Progress, Error> {
         if !input.is_empty() {
             self.keepalive.alive(&mut self.timers);
         }
-        if let Some(Cause::Failed(e)) = &self.cause {
+        if let Some(e) = self.failed() {
             return Err(e.clone());
         }
         if !matches!(self.state, State::Open | State::Asked) {
@@ -205,24 +227,44 @@ impl Connection {
 
     /// Takes whole messages off the front of `input`, at most `most`, for as long as each lies there
     /// in one uncompressed frame: what [`handle_input`](Self::handle_input) would do one by one.
-    /// They are appended to `found`, with ranges that count from the front of `input`. Returns how
+    /// They are appended to `found`, with places that count from the front of `input`. Returns how
     /// many bytes were taken; what follows is for `handle_input`.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle_input`](Self::handle_input); what came before is in `found`.
     pub fn handle_messages(
         &mut self,
         input: &mut [u8],
         now: Timestamp,
         most: usize,
         found: &mut Vec<Whole>,
-    ) -> usize {
-        if self.cause.is_some() || self.state != State::Open || self.config.trace {
-            return 0;
+    ) -> Result<usize, Error> {
+        if self.state != State::Open
+            || self.config.trace
+            || self.rare.is_some()
+            || self.incoming.is_streamed()
+        {
+            return Ok(0);
         }
-        let taken = self.incoming.whole(input, &self.config.limits, most, found);
-        if taken > 0 {
+        // Places in it must fit into 32 bits.
+        let within = input.len().min(u32::MAX as usize);
+        let mut at = 0;
+        for _ in 0..most {
+            match self.incoming.whole_message(&mut input[at..within], &self.config.limits) {
+                Ok(None) => break,
+                Ok(Some(one)) => {
+                    let (start, len) = ((at + one.at) as u32, (one.end - one.at) as u32);
+                    found.push(Whole { kind: one.kind, start, len });
+                    at += one.end;
+                }
+                Err(e) => return Err(self.fail(e, now)),
+            }
+        }
+        if at > 0 {
             self.keepalive.alive(&mut self.timers);
-            self.close_progress(now);
         }
-        taken
+        Ok(at)
     }
 
     /// The buffer that the rest of a large frame should be read into, and how many bytes at most,
@@ -246,7 +288,7 @@ impl Connection {
         if n > 0 {
             self.keepalive.alive(&mut self.timers);
         }
-        if let Some(Cause::Failed(e)) = &self.cause {
+        if let Some(e) = self.failed() {
             return Err(e.clone());
         }
         match self.incoming.direct(n) {
@@ -259,14 +301,14 @@ impl Connection {
     pub fn handle_eof(&mut self, now: Timestamp) -> bool {
         self.eof = true;
         let cut = !self.incoming.at_border();
-        self.cause.get_or_insert(Cause::Lost);
+        self.rare().cause.get_or_insert(Cause::Lost);
         self.turn(Input::Eof, now);
         cut
     }
 
     /// The transport broke, or the driver gives it up: the connection is over at once.
     pub fn handle_lost(&mut self, now: Timestamp) {
-        self.cause.get_or_insert(Cause::Lost);
+        self.rare().cause.get_or_insert(Cause::Lost);
         self.turn(Input::Lost, now);
     }
 
@@ -274,11 +316,11 @@ impl Connection {
     /// up and nothing can be sent any more. The connection ends with the peer's stream or
     /// Close, or with the close timeout.
     pub fn handle_output_lost(&mut self, now: Timestamp) {
-        if self.output_lost.is_some() {
+        if self.is_output_lost() {
             return;
         }
-        self.output_lost = Some(self.outgoing.abandon());
-        self.cause.get_or_insert(Cause::Lost);
+        self.rare().output_lost = Some(self.outgoing.abandon());
+        self.rare().cause.get_or_insert(Cause::Lost);
         self.timers.stop(TimerKind::Ping);
         self.timers.stop(TimerKind::PongDeadline);
         if self.is_receiving() {
@@ -319,10 +361,10 @@ impl Connection {
                 }
                 (TimerKind::Ping, _) => {}
                 (TimerKind::PongDeadline, _) => {
-                    self.cause.get_or_insert(Cause::Silent);
+                    self.rare().cause.get_or_insert(Cause::Silent);
                     self.turn(Input::Lost, now);
                 }
-                (TimerKind::Close, _) if self.output_lost.is_some() => self.turn(Input::Lost, now),
+                (TimerKind::Close, _) if self.is_output_lost() => self.turn(Input::Lost, now),
                 (TimerKind::Close, _) => self.turn(Input::Timeout, now),
             }
         }
@@ -349,17 +391,18 @@ impl Connection {
     /// Encodes what is due and points `slices` at the bytes to write next, in order; returns how
     /// many slices it used. None: there is nothing to write now.
     pub fn poll_transmit<'a>(&'a mut self, slices: &mut [IoSlice<'a>], now: Timestamp) -> usize {
-        if self.output_lost.is_some() {
+        if self.is_output_lost() {
             return 0;
         }
         let trace = self.config.trace.then_some(self.config.trace_payload);
         let keepalive = &mut self.keepalive;
-        let traced = &mut self.trace;
+        let rare = &mut self.rare;
         self.outgoing.fill(&self.config, |encoded| {
             let Encoded { header, payload } = encoded;
             if let Some(most) = trace {
                 let payload = payload[..payload.len().min(most)].to_vec();
-                traced.push(TracedFrame { sent: true, header, payload });
+                let frame = TracedFrame { sent: true, header, payload };
+                rare.get_or_insert_default().trace.push(frame);
             }
             if header.opcode == crate::frame::OpCode::Ping {
                 keepalive.sent(payload, now);
@@ -383,7 +426,7 @@ impl Connection {
 
     /// The frames seen since the last call, where [`Config::trace`] is on.
     pub fn poll_trace(&mut self) -> Vec<TracedFrame> {
-        std::mem::take(&mut self.trace)
+        self.rare.as_mut().map_or_else(Vec::new, |rare| std::mem::take(&mut rare.trace))
     }
 
     // ---- questions ----
@@ -450,7 +493,7 @@ impl Connection {
     /// Whether there is anything to write.
     #[must_use]
     pub fn has_output(&self) -> bool {
-        self.output_lost.is_none() && !self.outgoing.is_flushed()
+        !self.is_output_lost() && !self.outgoing.is_flushed()
     }
 
     /// The round-trip time of the last Ping that was answered.
@@ -463,7 +506,7 @@ impl Connection {
     /// peer's end of the stream.
     #[must_use]
     pub fn closed(&self) -> Option<&Closed> {
-        self.closed.as_deref()
+        self.rare.as_ref()?.closed.as_ref()
     }
 
     /// Whether the driver should let the transport go.
@@ -473,6 +516,25 @@ impl Connection {
     }
 
     // ---- inside ----
+
+    fn side(&self) -> Side {
+        self.incoming.sender().peer()
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn failed(&self) -> Option<&Error> {
+        match &self.rare.as_ref()?.cause {
+            Some(Cause::Failed(e)) => Some(e),
+            _ => None,
+        }
+    }
+
+    fn is_output_lost(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.output_lost.is_some())
+    }
 
     /// Answers what a step brought.
     fn stepped(&mut self, step: Step, now: Timestamp) -> Progress {
@@ -484,8 +546,9 @@ impl Connection {
             Some(Event::Ping(payload)) => self.outgoing.pong(payload.clone()),
             Some(Event::Pong { payload, rtt }) => *rtt = self.keepalive.pong(payload, now),
             Some(Event::Close(frame)) => {
-                self.received = Some(frame.clone());
-                self.cause.get_or_insert(Cause::Peer);
+                let rare = self.rare.get_or_insert_default();
+                rare.received = Some(frame.clone());
+                rare.cause.get_or_insert(Cause::Peer);
                 self.turn(Input::Peer, now);
             }
             _ => {}
@@ -500,7 +563,7 @@ impl Connection {
         if let Some((header, at)) = step.header {
             let end = step.consumed.min(at.saturating_add(self.config.trace_payload));
             let payload = input.get(at..end).unwrap_or_default().to_vec();
-            self.trace.push(TracedFrame { sent: false, header, payload });
+            self.rare().trace.push(TracedFrame { sent: false, header, payload });
         }
     }
 }
@@ -510,7 +573,7 @@ fn codecs(
     side: Side,
     setup: &DeflateSetup,
     config: &Config,
-) -> (Option<Box<Inflater>>, Option<Box<Deflate>>) {
+) -> (Option<Box<Inflater>>, Option<Deflate>) {
     let p = &setup.params;
     let server = (!p.server_no_context_takeover, p.server_max_window_bits);
     let client = (!p.client_no_context_takeover, p.client_max_window_bits);
@@ -524,7 +587,7 @@ fn codecs(
     let compressor = able.then(|| {
         let level = config.compression.level;
         let compressor = Compressor::new(own.1, own.0, level, setup.pool.clone());
-        Box::new(Deflate { compressor, window_bits: own.1, takeover: own.0 })
+        Deflate { compressor, window_bits: own.1, takeover: own.0 }
     });
     (Some(Box::new(inflater)), compressor)
 }

@@ -15,14 +15,36 @@ const MAX_AWAITED: usize = 16;
 /// Pings are never more frequent: an interval of zero would leave time for nothing else.
 const LEAST_INTERVAL: Duration = Duration::from_millis(1);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Keepalive {
-    awaited: VecDeque<(Bytes, Timestamp)>,
-    latency: Option<Duration>,
+    /// When the last of our own Pings was sent, if it is the only one whose Pong is awaited: that
+    /// of an idle connection needs no allocation.
+    sent: Timestamp,
+    /// All Pings whose Pong is awaited, in every other case.
+    awaited: Option<Box<Awaited>>,
+    /// In nanoseconds; [`u64::MAX`] stands for none.
+    latency: u64,
+    /// The number of our own last Ping, which is its payload.
     pings: u32,
     paused: bool,
     /// The transport was full, so what it takes next shows that the peer reads.
     blocked: bool,
+}
+
+#[derive(Debug, Default)]
+struct Awaited(VecDeque<(Bytes, Timestamp)>);
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self {
+            sent: Timestamp::NEVER,
+            awaited: None,
+            latency: u64::MAX,
+            pings: 0,
+            paused: false,
+            blocked: false,
+        }
+    }
 }
 
 impl Keepalive {
@@ -41,11 +63,13 @@ impl Keepalive {
         if !self.is_suspended() && !timers.is_set(TimerKind::PongDeadline) {
             timers.set(TimerKind::PongDeadline, now.after(config.timeout));
         }
+        self.unsettle();
         self.pings = self.pings.wrapping_add(1);
         Bytes::copy_from_slice(&self.pings.to_be_bytes())
     }
 
     /// Bytes have come: the peer lives.
+    #[inline]
     pub(crate) fn alive(&self, timers: &mut Timers) {
         timers.stop(TimerKind::PongDeadline);
     }
@@ -98,26 +122,59 @@ impl Keepalive {
         self.paused = false;
     }
 
+    /// A Ping was put on the wire.
     pub(crate) fn sent(&mut self, payload: Bytes, now: Timestamp) {
-        if self.awaited.len() == MAX_AWAITED {
-            self.awaited.pop_front();
+        let alone = self.awaited.is_none() && self.sent == Timestamp::NEVER;
+        if alone && payload == self.pings.to_be_bytes()[..] {
+            self.sent = now;
+            return;
         }
-        self.awaited.push_back((payload, now));
+        self.unsettle();
+        self.await_pong(payload, now);
+    }
+
+    /// Puts our own last Ping among the others.
+    fn unsettle(&mut self) {
+        let sent = std::mem::replace(&mut self.sent, Timestamp::NEVER);
+        if sent != Timestamp::NEVER {
+            self.await_pong(Bytes::copy_from_slice(&self.pings.to_be_bytes()), sent);
+        }
+    }
+
+    fn await_pong(&mut self, payload: Bytes, sent: Timestamp) {
+        let awaited = &mut self.awaited.get_or_insert_default().0;
+        if awaited.len() == MAX_AWAITED {
+            awaited.pop_front();
+        }
+        awaited.push_back((payload, sent));
     }
 
     /// A Pong answers the Ping with its payload, and all Pings before it (RFC 6455 section 5.5.3).
     pub(crate) fn pong(&mut self, payload: &[u8], now: Timestamp) -> Option<Duration> {
-        let at = self.awaited.iter().position(|(p, _)| p == payload)?;
-        let (_, sent) = self.awaited.drain(..=at).next_back()?;
-        if self.awaited.is_empty() {
-            self.awaited = VecDeque::new();
-        }
+        let sent = if let Some(Awaited(awaited)) = self.awaited.as_deref_mut() {
+            let at = awaited.iter().position(|(p, _)| p == payload)?;
+            let (_, sent) = awaited.drain(..=at).next_back()?;
+            if awaited.is_empty() {
+                self.awaited = None;
+            }
+            sent
+        } else if self.sent != Timestamp::NEVER && payload == self.pings.to_be_bytes() {
+            std::mem::replace(&mut self.sent, Timestamp::NEVER)
+        } else {
+            return None;
+        };
         let rtt = now.since(sent);
-        self.latency = Some(rtt);
+        self.latency = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX - 1);
         Some(rtt)
     }
 
+    /// Whether anything is allocated for Pongs that are awaited.
+    #[cfg(test)]
+    pub(crate) fn is_allocated(&self) -> bool {
+        self.awaited.is_some()
+    }
+
     pub(crate) fn latency(&self) -> Option<Duration> {
-        self.latency
+        (self.latency != u64::MAX).then(|| Duration::from_nanos(self.latency))
     }
 }

@@ -36,7 +36,7 @@ pub use error::{Error, LimitError, ProtocolError, UsageError};
 pub use event::{Event, Payload, Progress, TracedFrame, Whole};
 pub use frame::{FrameHeader, OpCode, message_frame, message_header};
 pub use mask::{MaskSource, apply_mask};
-pub use message::{Message, MessageKind, Utf8Bytes};
+pub use message::{Message, MessageKind, MessageRef, Utf8Bytes};
 pub use prepared::Prepared;
 pub use send::Compress;
 pub use time::Timestamp;

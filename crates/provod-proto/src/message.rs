@@ -98,6 +98,52 @@ impl Message {
     }
 }
 
+/// A whole message whose bytes are borrowed: what
+/// [`Connection::send_slice`](crate::Connection::send_slice) takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageRef<'a> {
+    kind: MessageKind,
+    bytes: &'a [u8],
+}
+
+impl<'a> MessageRef<'a> {
+    /// The payload of an event, which the connection has checked while it arrived, without a second
+    /// check: bytes that are not UTF-8 must not be called text, or the peer will refuse them.
+    #[must_use]
+    pub fn from_checked(kind: MessageKind, bytes: &'a [u8]) -> Self {
+        debug_assert!(kind == MessageKind::Binary || std::str::from_utf8(bytes).is_ok());
+        Self { kind, bytes }
+    }
+
+    /// Text or binary.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        self.kind
+    }
+
+    /// The bytes, of text too.
+    #[must_use]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+impl<'a> From<&'a str> for MessageRef<'a> {
+    fn from(text: &'a str) -> Self {
+        Self { kind: MessageKind::Text, bytes: text.as_bytes() }
+    }
+}
+impl<'a> From<&'a [u8]> for MessageRef<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self { kind: MessageKind::Binary, bytes }
+    }
+}
+impl<'a> From<&'a Message> for MessageRef<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self { kind: message.kind(), bytes: message.as_bytes() }
+    }
+}
+
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
         Self::text(text)

@@ -1,23 +1,16 @@
 //! The receiving half: bytes to frames to messages, at most one event a call.
 
-mod whole;
-
-use bytes::Bytes;
-
-use crate::assemble::Assembly;
-use crate::close::CloseFrame;
 use crate::config::{Limits, Side};
 use crate::deflate::Inflater;
 use crate::error::{Error, LimitError, ProtocolError};
-use crate::event::{Event, Payload};
-use crate::frame::{Expect, FrameHeader, HeaderReader, OpCode};
+use crate::event::{Event, Payload, Progress};
+use crate::frame::FrameHeader;
 use crate::mask::apply_mask;
 use crate::message::MessageKind;
 
-/// Bytes inflated in one call, so that one call is bounded in time.
-const INFLATE_STEP: usize = 64 << 10;
-/// Below this, the rest of a frame is not worth a read of its own.
-const DIRECT_MIN: u64 = 4096;
+mod partial;
+
+use partial::Partial;
 
 /// What one step did.
 #[derive(Debug, Default)]
@@ -29,322 +22,170 @@ pub(crate) struct Step {
     pub(crate) header: Option<(FrameHeader, usize)>,
 }
 
-/// A frame whose payload is arriving.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    header: FrameHeader,
-    done: u64,
+/// A message that lies whole in the input, unmasked.
+pub(crate) struct Located {
+    pub(crate) kind: MessageKind,
+    streamed: bool,
+    pub(crate) at: usize,
+    pub(crate) end: usize,
 }
 
-impl Frame {
-    fn missing(&self) -> u64 {
-        self.header.len - self.done
+impl Located {
+    #[inline(always)]
+    pub(crate) fn into_progress(self) -> Progress {
+        let Self { kind, streamed, at, end } = self;
+        let payload = Payload::Located(at..end);
+        let event = if streamed {
+            Event::Chunk { kind, first: true, last: true, payload }
+        } else {
+            Event::Message { kind, payload }
+        };
+        Progress { consumed: end, event: Some(event), again: false }
     }
+}
 
-    fn unmask(&self, data: &mut [u8], skip: usize) {
-        if let Some(key) = self.header.mask {
-            apply_mask(data, key, self.done + skip as u64);
-        }
-    }
+/// What holds for all messages of a connection.
+struct Rules<'a> {
+    sender: Side,
+    streamed: bool,
+    limits: &'a Limits,
 }
 
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    sender: Side,
-    header: HeaderReader,
-    frame: Option<Frame>,
-    message: Option<Box<Assembly>>,
-    /// The last frame of a compressed message is in; what the inflater holds is still to come.
-    finishing: bool,
-    /// A control frame that arrives in pieces.
-    control: Vec<u8>,
     inflater: Option<Box<Inflater>>,
+    /// What has begun to arrive; nothing is kept between messages.
+    partial: Option<Box<Partial>>,
+    sender: Side,
     streamed: bool,
-    /// Bytes at the front of the input that an earlier call unmasked and did not consume.
-    unmasked: usize,
 }
 
 impl Incoming {
     pub(crate) fn new(sender: Side, inflater: Option<Box<Inflater>>) -> Self {
-        Self {
-            sender,
-            header: HeaderReader::default(),
-            frame: None,
-            message: None,
-            finishing: false,
-            control: Vec::new(),
-            inflater,
-            streamed: false,
-            unmasked: 0,
-        }
+        Self { inflater, partial: None, sender, streamed: false }
+    }
+
+    /// Whose frames these are.
+    pub(crate) fn sender(&self) -> Side {
+        self.sender
+    }
+
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.streamed
     }
 
     pub(crate) fn set_streamed(&mut self, on: bool) {
         self.streamed = on;
-        if on && let Some(message) = &mut self.message {
-            message.stream();
+        if on && let Some(partial) = &mut self.partial {
+            partial.stream();
         }
     }
 
     /// Whether the stream may end here without cutting a frame or a message.
     pub(crate) fn at_border(&self) -> bool {
-        self.header.held() == 0 && self.frame.is_none() && self.message.is_none()
+        self.partial.as_ref().is_none_or(|partial| partial.at_border())
     }
 
     /// Bytes of memory that the message in the making holds.
     pub(crate) fn held(&self) -> usize {
-        self.message.as_ref().map_or(0, |m| m.held()) + self.control.capacity()
+        self.partial.as_ref().map_or(0, |partial| partial.held())
+    }
+
+    /// Whether anything is allocated for a message in the making.
+    #[cfg(test)]
+    pub(crate) fn is_allocated(&self) -> bool {
+        self.partial.is_some()
     }
 
     /// No more input will be looked at: lets go what is held of it.
     pub(crate) fn abandon(&mut self) {
-        self.frame = None;
-        self.message = None;
-        self.finishing = false;
-        self.control = Vec::new();
+        self.partial = None;
         self.inflater = None;
     }
 
-    /// Handles at most one frame.
-    pub(crate) fn step(&mut self, input: &mut [u8], limits: &Limits) -> Result<Step, Error> {
-        let mut step = Step::default();
-        if let Some(held) = self.message.as_mut().and_then(|m| m.give_out_held()) {
-            step.event = Some(held);
-            step.again = self.finishing;
-            return Ok(step);
-        }
-        if self.finishing {
-            return self.finish_inflating(step, limits);
-        }
-        let frame = match self.frame {
-            Some(frame) => frame,
-            None => {
-                let expect = Expect {
-                    sender: self.sender,
-                    deflate: self.inflater.is_some(),
-                    in_message: self.message.is_some(),
-                };
-                let (n, header) = self.header.read(input, expect)?;
-                step.consumed = n;
-                let Some(header) = header else { return Ok(step) };
-                step.header = Some((header, n));
-                if let Some(event) = self.whole_message(&header, &mut input[n..], n, limits)? {
-                    // The payload lies in the input, so its length fits.
-                    step.consumed += header.len as usize;
-                    step.event = Some(event);
-                    return Ok(step);
-                }
-                self.begin(&header, limits)?;
-                *self.frame.insert(Frame { header, done: 0 })
-            }
-        };
-        if frame.header.opcode.is_control() {
-            return self.control(step, frame, input);
-        }
-        if self.message.as_ref().is_some_and(|m| m.compressed) {
-            return self.inflate(step, frame, input, limits);
-        }
-        self.data(step, frame, input)
-    }
-
-    /// The fast path: a message of one uncompressed frame that lies whole in the input.
-    fn whole_message(
-        &mut self,
-        header: &FrameHeader,
-        rest: &mut [u8],
-        at: usize,
+    /// The fast path: a message of one uncompressed frame that lies whole at the front of the
+    /// input, when no other one has begun. `Ok(None)`: [`step`](Self::step) must see to it, and
+    /// nothing was done.
+    #[inline(always)]
+    pub(crate) fn whole_message(
+        &self,
+        input: &mut [u8],
         limits: &Limits,
-    ) -> Result<Option<Event>, Error> {
-        let kind = match header.opcode {
-            OpCode::Text => MessageKind::Text,
-            OpCode::Binary => MessageKind::Binary,
-            _ => return Ok(None),
-        };
-        if !header.fin || header.rsv1 || header.len > rest.len() as u64 {
+    ) -> Result<Option<Located>, Error> {
+        if self.partial.is_some() {
             return Ok(None);
         }
-        if header.len > limits.max_message {
+        let [first, second, ..] = *input else { return Ok(None) };
+        let kind = match first {
+            // FIN and the opcode, no reserved bit (RFC 6455 section 5.2).
+            0x81 => MessageKind::Text,
+            0x82 => MessageKind::Binary,
+            _ => return Ok(None),
+        };
+        let (key_size, len7) = match self.sender {
+            Side::Client => (4, usize::from(second ^ 0x80)),
+            Side::Server => (0, usize::from(second)),
+        };
+        // A mask bit that is wrong leaves more than 127.
+        let (at, len) = match len7 {
+            0..=125 => (2 + key_size, len7),
+            126 | 127 => match long_length(input, len7) {
+                Some((size, len)) => (size + key_size, len),
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        let Some((head, rest)) = input.split_at_mut_checked(at) else { return Ok(None) };
+        let Some(payload) = rest.get_mut(..len) else { return Ok(None) };
+        if len as u64 > limits.max_message {
             return Err(LimitError::MessageTooLong { limit: limits.max_message }.into());
         }
-        let len = header.len as usize;
-        let payload = &mut rest[..len];
-        if let Some(key) = header.mask {
-            apply_mask(payload, key, 0);
+        if key_size > 0
+            && let Some(key) = head.last_chunk::<4>()
+        {
+            apply_mask(payload, *key, 0);
         }
         if kind == MessageKind::Text && simdutf8::basic::from_utf8(payload).is_err() {
             return Err(ProtocolError::InvalidUtf8.into());
         }
-        let payload = Payload::Located(at..at + len);
-        Ok(Some(if self.streamed {
-            Event::Chunk { kind, first: true, last: true, payload }
-        } else {
-            Event::Message { kind, payload }
-        }))
+        Ok(Some(Located { kind, streamed: self.streamed, at, end: at + len }))
     }
 
-    /// Opens or continues a message, within the limits.
-    fn begin(&mut self, header: &FrameHeader, limits: &Limits) -> Result<(), Error> {
-        let kind = match header.opcode {
-            OpCode::Text => Some(MessageKind::Text),
-            OpCode::Binary => Some(MessageKind::Binary),
-            OpCode::Continuation => None,
-            OpCode::Close | OpCode::Ping | OpCode::Pong => return Ok(()),
-        };
-        if let Some(kind) = kind {
-            self.message = Some(Box::new(Assembly::new(kind, header.rsv1, self.streamed)));
+    /// Handles at most one frame, of any kind and however little of it has come.
+    pub(crate) fn step(&mut self, input: &mut [u8], limits: &Limits) -> Result<Step, Error> {
+        let mut partial = self.partial.take().unwrap_or_default();
+        let rules = Rules { sender: self.sender, streamed: self.streamed, limits };
+        let step = partial.step(input, self.inflater.as_deref_mut(), &rules);
+        if !partial.at_border() {
+            self.partial = Some(partial);
         }
-        match &mut self.message {
-            Some(message) => Ok(message.frame(header.len, limits)?),
-            // The header reader refuses a continuation outside a message.
-            None => Err(ProtocolError::UnexpectedContinuation.into()),
-        }
-    }
-
-    /// The part of `input` behind what the step has consumed that belongs to the frame.
-    fn payload<'a>(step: &Step, frame: &Frame, input: &'a mut [u8]) -> &'a mut [u8] {
-        let rest = &mut input[step.consumed..];
-        let n = usize::try_from(frame.missing()).map_or(rest.len(), |m| m.min(rest.len()));
-        &mut rest[..n]
-    }
-
-    fn control(&mut self, mut step: Step, frame: Frame, input: &mut [u8]) -> Result<Step, Error> {
-        let payload = Self::payload(&step, &frame, input);
-        frame.unmask(payload, 0);
-        let n = payload.len();
-        step.consumed += n;
-        if n as u64 != frame.missing() {
-            // At most 125 bytes in all: the header was checked.
-            self.control.extend_from_slice(payload);
-            self.frame = Some(Frame { done: frame.done + n as u64, ..frame });
-            return Ok(step);
-        }
-        self.frame = None;
-        let bytes = if self.control.is_empty() {
-            Bytes::copy_from_slice(payload)
-        } else {
-            self.control.extend_from_slice(payload);
-            Bytes::from(std::mem::take(&mut self.control))
-        };
-        step.event = Some(match frame.header.opcode {
-            OpCode::Ping => Event::Ping(bytes),
-            OpCode::Pong => Event::Pong { payload: bytes, rtt: None },
-            _ => Event::Close(CloseFrame::decode(&bytes)?),
-        });
-        Ok(step)
-    }
-
-    fn data(&mut self, mut step: Step, frame: Frame, input: &mut [u8]) -> Result<Step, Error> {
-        let at = step.consumed;
-        let payload = Self::payload(&step, &frame, input);
-        frame.unmask(payload, 0);
-        let n = payload.len();
-        step.consumed += n;
-        // `begin` opened the message.
-        let Some(message) = &mut self.message else { return Ok(step) };
-        step.event = message.located(payload, at)?;
-        self.advance(step, frame, n)
-    }
-
-    /// `n` more bytes of a data frame are in.
-    fn advance(&mut self, mut step: Step, frame: Frame, n: usize) -> Result<Step, Error> {
-        let frame = Frame { done: frame.done + n as u64, ..frame };
-        if frame.missing() > 0 {
-            self.frame = Some(frame);
-            return Ok(step);
-        }
-        self.frame = None;
-        if frame.header.fin
-            && let Some(message) = self.message.take()
-        {
-            step.event = Some(message.finish(step.event.take())?);
-        }
-        Ok(step)
+        step
     }
 
     /// The buffer that the rest of a large frame is read into, and how much of it.
     pub(crate) fn spare(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let missing = self.frame.as_ref()?.missing();
-        let control = self.frame.as_ref()?.header.opcode.is_control();
-        if control || missing < DIRECT_MIN {
-            return None;
-        }
-        self.message.as_mut()?.spare(missing)
+        self.partial.as_mut()?.spare()
     }
 
     /// `n` bytes were read into that buffer.
     pub(crate) fn direct(&mut self, n: usize) -> Result<Step, Error> {
-        let (Some(frame), Some(message)) = (self.frame, &mut self.message) else {
-            return Ok(Step::default());
-        };
-        let n = usize::try_from(frame.missing()).map_or(n, |missing| n.min(missing));
-        message.direct(n, |new| frame.unmask(new, 0))?;
-        self.advance(Step::default(), frame, n)
+        let Some(partial) = &mut self.partial else { return Ok(Step::default()) };
+        let step = partial.direct(n);
+        if partial.at_border() {
+            self.partial = None;
+        }
+        step
     }
+}
 
-    fn inflate(
-        &mut self,
-        mut step: Step,
-        frame: Frame,
-        input: &mut [u8],
-        limits: &Limits,
-    ) -> Result<Step, Error> {
-        let payload = Self::payload(&step, &frame, input);
-        let skip = self.unmasked.min(payload.len());
-        frame.unmask(&mut payload[skip..], skip);
-        self.unmasked = self.unmasked.max(payload.len());
-        let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) else {
-            // RSV1 is refused where no inflater was negotiated.
-            return Err(ProtocolError::ReservedBits.into());
-        };
-        if !payload.is_empty() {
-            let most = message.room(limits).min(INFLATE_STEP as u64) as usize;
-            let done = inflater.step(payload, &mut message.inflated, most)?;
-            if done.consumed == 0 && done.produced == 0 && !done.more {
-                return Err(ProtocolError::InvalidDeflate.into());
-            }
-            step.event = message.inflated(done.produced, limits)?;
-            step.consumed += done.consumed;
-            self.unmasked -= done.consumed;
-            let frame = Frame { done: frame.done + done.consumed as u64, ..frame };
-            self.frame = Some(frame);
-            if self.unmasked > 0 {
-                step.again = true;
-                return Ok(step);
-            }
-            if frame.missing() > 0 {
-                return Ok(step);
-            }
-        } else if frame.missing() > 0 {
-            return Ok(step);
-        }
-        self.frame = None;
-        if !frame.header.fin {
-            return Ok(step);
-        }
-        self.finishing = true;
-        if step.event.is_some() {
-            step.again = true;
-            return Ok(step);
-        }
-        self.finish_inflating(step, limits)
+/// The bytes up to the masking key and the length of the payload of a header that lies at the front
+/// of `input` and has a longer length; `None` where it is cut, wrong, or too long to lie there.
+fn long_length(input: &[u8], len7: usize) -> Option<(usize, usize)> {
+    let rest = input.get(2..)?;
+    if len7 == 126 {
+        let len = u16::from_be_bytes(*rest.first_chunk()?).into();
+        return (len > 125).then_some((4, len));
     }
-
-    fn finish_inflating(&mut self, mut step: Step, limits: &Limits) -> Result<Step, Error> {
-        let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) else {
-            self.finishing = false;
-            return Ok(step);
-        };
-        let most = message.room(limits).min(INFLATE_STEP as u64) as usize;
-        let done = inflater.finish_step(&mut message.inflated, most)?;
-        step.event = message.inflated(done.produced, limits)?;
-        if !done.done {
-            step.again = true;
-            return Ok(step);
-        }
-        self.finishing = false;
-        if let Some(message) = self.message.take() {
-            step.event = Some(message.finish(step.event.take())?);
-        }
-        Ok(step)
-    }
+    let len = usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).ok()?;
+    (len > 0xFFFF).then_some((10, len))
 }

@@ -14,29 +14,37 @@ pub enum TimerKind {
     Close,
 }
 
-#[derive(Debug, Default)]
+/// A timer that is not set stands at [`Timestamp::NEVER`], which no clock reaches.
+#[derive(Debug)]
 pub(crate) struct Timers {
-    at: [Option<Timestamp>; 3],
+    at: [Timestamp; 3],
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { at: [Timestamp::NEVER; 3] }
+    }
 }
 
 const KINDS: [TimerKind; 3] = [TimerKind::Ping, TimerKind::PongDeadline, TimerKind::Close];
 
 impl Timers {
     pub(crate) fn set(&mut self, kind: TimerKind, at: Timestamp) {
-        self.at[kind as usize] = Some(at);
+        self.at[kind as usize] = at;
     }
 
     pub(crate) fn stop(&mut self, kind: TimerKind) {
-        self.at[kind as usize] = None;
+        self.at[kind as usize] = Timestamp::NEVER;
     }
 
     pub(crate) fn is_set(&self, kind: TimerKind) -> bool {
-        self.at[kind as usize].is_some()
+        self.at[kind as usize] != Timestamp::NEVER
     }
 
     /// The timer that runs out first.
     pub(crate) fn next(&self) -> Option<(Timestamp, TimerKind)> {
-        KINDS.iter().filter_map(|&k| Some((self.at[k as usize]?, k))).min_by_key(|(at, _)| *at)
+        let set = KINDS.iter().filter(|kind| self.is_set(**kind));
+        set.map(|&kind| (self.at[kind as usize], kind)).min_by_key(|(at, _)| *at)
     }
 
     /// Takes the timers that have run out, the earliest first. One that is set again meanwhile
@@ -47,7 +55,9 @@ impl Timers {
     ) -> impl Iterator<Item = TimerKind> + use<> {
         let mut due = Self::default();
         for (due, at) in due.at.iter_mut().zip(&mut self.at) {
-            *due = at.take_if(|at| *at <= now);
+            if *at <= now {
+                std::mem::swap(due, at);
+            }
         }
         std::iter::from_fn(move || {
             let (_, kind) = due.next()?;

@@ -12,7 +12,7 @@ impl Connection {
     /// Fails the connection (RFC 6455 section 7.1.7).
     pub(super) fn fail(&mut self, error: Error, now: Timestamp) -> Error {
         // A violation after our own Close is the peer's all the same.
-        self.cause = Some(Cause::Failed(error.clone()));
+        self.rare().cause = Some(Cause::Failed(error.clone()));
         self.turn(Input::Violation, now);
         error
     }
@@ -43,8 +43,8 @@ impl Connection {
                 self.close_timer(now);
             }
             Action::HalfClose => {
-                let failed = matches!(self.cause, Some(Cause::Failed(_) | Cause::Lost));
-                self.half_close = self.side == Side::Server || failed;
+                let failed = matches!(self.cause(), Some(Cause::Failed(_) | Cause::Lost));
+                self.half_close = self.side() == Side::Server || failed;
                 self.close_timer(now);
                 self.settle(self.outgoing.close_sent().cloned(), 0);
             }
@@ -56,8 +56,7 @@ impl Connection {
                 self.timers = Timers::default();
             }
         }
-        if self.output_lost.is_some() && !matches!(state, State::Open | State::Asked | State::Done)
-        {
+        if self.is_output_lost() && !matches!(state, State::Open | State::Asked | State::Done) {
             // Nothing can be answered any more.
             self.turn(Input::Lost, now);
         } else if state == State::Draining && self.eof {
@@ -89,7 +88,7 @@ impl Connection {
 
     /// The Close that answers what the peer did: its own code, or the code of its violation.
     pub(super) fn answer(&self) -> Option<CloseFrame> {
-        match &self.cause {
+        match self.cause() {
             Some(Cause::Failed(e)) => {
                 let code = e.close_code().unwrap_or(CloseCode::PROTOCOL_ERROR);
                 let reason = match e {
@@ -99,7 +98,7 @@ impl Connection {
                 CloseFrame::new(code, reason).ok()
             }
             _ => {
-                let code = self.received.as_ref()?.as_ref()?.code;
+                let code = self.rare.as_ref()?.received.as_ref()?.as_ref()?.code;
                 Some(CloseFrame { code, reason: Utf8Bytes::default() })
             }
         }
@@ -113,13 +112,18 @@ impl Connection {
 
     /// Writes down the outcome, once.
     fn settle(&mut self, sent: Option<Option<CloseFrame>>, unsent: usize) {
-        if self.closed.is_none() {
-            self.closed = Some(Box::new(Closed {
-                cause: self.cause.clone().unwrap_or(Cause::Lost),
-                received: self.received.clone(),
+        let rare = self.rare();
+        if rare.closed.is_none() {
+            rare.closed = Some(Closed {
+                cause: rare.cause.clone().unwrap_or(Cause::Lost),
+                received: rare.received.clone(),
                 sent,
-                unsent: unsent + self.output_lost.unwrap_or_default() + self.given_up,
-            }));
+                unsent: unsent + rare.output_lost.unwrap_or_default() + rare.given_up,
+            });
         }
+    }
+
+    fn cause(&self) -> Option<&Cause> {
+        self.rare.as_ref()?.cause.as_ref()
     }
 }

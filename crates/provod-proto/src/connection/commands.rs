@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Connection;
 use crate::close::{Cause, CloseFrame, Input, State};
 use crate::error::{Error, LimitError, UsageError};
-use crate::message::{Message, MessageKind};
+use crate::message::{Message, MessageKind, MessageRef};
 use crate::prepared::Prepared;
 use crate::send::Compress;
 use crate::time::Timestamp;
@@ -31,6 +31,22 @@ impl Connection {
     pub fn send_with(&mut self, message: Message, compress: Compress) -> Result<(), UsageError> {
         self.may_send()?;
         self.outgoing.message(message, compress, &self.config)
+    }
+
+    /// Queues a message whose bytes are borrowed, whole. They are copied once, to where they are
+    /// written from: the cheapest way to send what is short or lies elsewhere. A long message that
+    /// is owned already goes through [`send_with`](Self::send_with), which does not copy it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_slice<'a>(
+        &mut self,
+        message: impl Into<MessageRef<'a>>,
+        compress: Compress,
+    ) -> Result<(), UsageError> {
+        self.may_send()?;
+        self.outgoing.slice(message.into(), compress, &self.config)
     }
 
     /// Queues a message that is encoded once for many connections.
@@ -60,7 +76,7 @@ impl Connection {
     /// true since the connection was last written to. Where nothing can be sent any more they are
     /// dropped.
     pub fn send_frames(&mut self, frames: &[u8]) {
-        if self.output_lost.is_none() {
+        if !self.is_output_lost() {
             self.outgoing.frames(frames);
         }
     }
@@ -134,7 +150,7 @@ impl Connection {
         // A violation is told with its own code, whatever the application thinks of the connection.
         let frame = if self.state == State::FailHeld { self.answer() } else { frame };
         self.outgoing.close(frame);
-        self.cause.get_or_insert(Cause::Local);
+        self.rare().cause.get_or_insert(Cause::Local);
         self.turn(Input::Local, now);
         Ok(())
     }
@@ -152,7 +168,8 @@ impl Connection {
     pub fn shed(&mut self, now: Timestamp) -> Error {
         let error = Error::from(LimitError::MemoryBudget);
         self.incoming.abandon();
-        self.given_up += self.outgoing.abandon_waiting();
+        let given_up = self.outgoing.abandon_waiting();
+        self.rare().given_up += given_up;
         if self.is_receiving() || self.is_close_held() {
             self.fail(error.clone(), now);
             self.turn(Input::Release, now);
@@ -180,7 +197,7 @@ impl Connection {
 
     pub(super) fn may_send(&self) -> Result<(), UsageError> {
         match self.state {
-            _ if self.output_lost.is_some() => Err(UsageError::Closing),
+            _ if self.is_output_lost() => Err(UsageError::Closing),
             State::Open | State::PeerHeld | State::FailHeld | State::EofHeld => Ok(()),
             _ => Err(UsageError::Closing),
         }

@@ -78,7 +78,7 @@ fn frame(to: &Connection, opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn raw(to: &Connection, frame: RawFrame) -> Vec<u8> {
-    match to.side {
+    match to.side() {
         crate::Side::Server => frame.masked(KEY).to_bytes(),
         crate::Side::Client => frame.to_bytes(),
     }

@@ -12,8 +12,10 @@ const COPY_BELOW: usize = 2048;
 /// A segment of copied frames is closed when it has grown to this.
 const SEGMENT: usize = 64 << 10;
 
-/// A new segment makes at most this much room for what will follow; then it grows as it is filled.
+/// A new segment makes at most this much room for what is known to follow, and at least this much
+/// for what may; then it grows as it is filled.
 const FIRST_ROOM: usize = 4096;
+const LEAST_ROOM: usize = 1008;
 
 #[derive(Debug)]
 enum Segment {
@@ -30,15 +32,24 @@ impl Segment {
     }
 }
 
+impl Default for Segment {
+    fn default() -> Self {
+        Self::Copied(Vec::new())
+    }
+}
+
+/// What is encoded and not taken by the transport; there is none where nothing is.
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
-    segments: VecDeque<Segment>,
+    /// Empty only as long as all is empty.
+    front: Segment,
+    more: VecDeque<Segment>,
     /// Bytes of the first segment that the transport has taken.
     taken: usize,
     len: usize,
     /// Bytes that are about to follow, so that a batch of small frames makes one allocation.
     to_come: usize,
-    /// All bytes that the transport ever took.
+    /// All bytes that the transport took since this was empty.
     advanced: u64,
     /// Marked places that are not reached yet, counted like `advanced`.
     marks: VecDeque<u64>,
@@ -66,19 +77,30 @@ impl Wire {
         self.to_come = to_come;
     }
 
-    /// The segment that small frames are copied to.
-    fn tail(&mut self, more: usize) -> &mut Vec<u8> {
-        let room = match self.segments.back() {
-            Some(Segment::Copied(tail)) => tail.len() + more <= SEGMENT,
-            _ => false,
-        };
-        if !room {
-            let room_for = more.max((more + self.to_come).min(FIRST_ROOM));
-            self.segments.push_back(Segment::Copied(Vec::with_capacity(room_for)));
+    fn push(&mut self, segment: Segment) {
+        if self.len == 0 {
+            self.front = segment;
+        } else {
+            self.more.push_back(segment);
         }
-        match self.segments.back_mut() {
-            Some(Segment::Copied(tail)) => tail,
-            _ => unreachable!("a copied segment was just found or made at the back"),
+    }
+
+    /// The segment that small frames are copied to, of which `more` bytes follow at once; a new one
+    /// has `least` bytes of room at least. The caller counts what it appends.
+    #[inline]
+    fn tail(&mut self, more: usize, least: usize) -> &mut Vec<u8> {
+        let last = self.more.back().unwrap_or(&self.front);
+        let has_room = match last {
+            Segment::Copied(tail) => tail.capacity() > 0 && tail.len() + more <= SEGMENT,
+            Segment::Shared(_) => false,
+        };
+        if !has_room {
+            let room_for = more.max((more + self.to_come).clamp(least, FIRST_ROOM));
+            self.push(Segment::Copied(Vec::with_capacity(room_for)));
+        }
+        match self.more.back_mut().unwrap_or(&mut self.front) {
+            Segment::Copied(tail) => tail,
+            Segment::Shared(_) => unreachable!("a copied segment was just found or made"),
         }
     }
 
@@ -90,21 +112,22 @@ impl Wire {
         }
         // Nothing is copied behind this header.
         self.to_come = 0;
-        let tail = self.tail(MAX_HEADER);
+        let tail = self.tail(MAX_HEADER, 0);
         let before = tail.len();
         header.encode(tail);
         self.len += tail.len() - before + payload.len();
-        self.segments.push_back(Segment::Shared(payload.clone()));
+        self.more.push_back(Segment::Shared(payload.clone()));
     }
 
     /// A frame whose payload is copied and changed.
+    #[inline]
     pub(crate) fn copied(
         &mut self,
         header: &FrameHeader,
         payload: &[u8],
         change: impl FnOnce(&mut [u8]),
     ) {
-        let tail = self.tail(payload.len() + MAX_HEADER);
+        let tail = self.tail(payload.len() + MAX_HEADER, LEAST_ROOM);
         let before = tail.len();
         header.encode(tail);
         let at = tail.len();
@@ -115,25 +138,29 @@ impl Wire {
 
     /// A frame that is encoded already.
     pub(crate) fn shared(&mut self, frame: &Bytes) {
-        self.len += frame.len();
         if frame.len() < COPY_BELOW {
-            self.tail(frame.len()).extend_from_slice(frame);
+            self.tail(frame.len(), LEAST_ROOM).extend_from_slice(frame);
         } else {
-            self.segments.push_back(Segment::Shared(frame.clone()));
+            self.push(Segment::Shared(frame.clone()));
         }
+        self.len += frame.len();
     }
 
     /// Bytes of frames that are encoded already.
     pub(crate) fn frames(&mut self, frames: &[u8]) {
+        self.tail(frames.len(), LEAST_ROOM).extend_from_slice(frames);
         self.len += frames.len();
-        self.tail(frames.len()).extend_from_slice(frames);
     }
 
     /// Points `out` at the front of the queue; returns how many slices it used.
+    #[inline]
     pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+        if self.len == 0 {
+            return 0;
+        }
         let mut skip = self.taken;
         let mut n = 0;
-        for (slot, segment) in out.iter_mut().zip(&self.segments) {
+        for (slot, segment) in out.iter_mut().zip([&self.front].into_iter().chain(&self.more)) {
             *slot = IoSlice::new(&segment.bytes()[skip..]);
             skip = 0;
             n += 1;
@@ -149,18 +176,20 @@ impl Wire {
         while self.marks.front().is_some_and(|at| *at <= self.advanced) {
             self.marks.pop_front();
         }
-        while let Some(front) = self.segments.front() {
-            let rest = front.bytes().len() - self.taken;
+        loop {
+            let rest = self.front.bytes().len() - self.taken;
             if n < rest {
                 self.taken += n;
                 return;
             }
             n -= rest;
             self.taken = 0;
-            self.segments.pop_front();
-        }
-        if self.segments.capacity() > 64 {
-            self.segments = VecDeque::new();
+            let next = self.more.pop_front();
+            let last = next.is_none();
+            self.front = next.unwrap_or_default();
+            if last {
+                return;
+            }
         }
     }
 
@@ -171,6 +200,6 @@ impl Wire {
             Segment::Copied(bytes) => bytes.capacity(),
             Segment::Shared(_) => 0,
         };
-        self.segments.iter().map(capacity).sum()
+        [&self.front].into_iter().chain(&self.more).map(capacity).sum()
     }
 }

@@ -73,16 +73,20 @@ impl State {
             let before = batch.found.len();
             let most = FEED_WORK - work;
             let taken = self.core.handle_messages(&mut input[at..], now, most, &mut batch.found);
-            if taken > 0 {
+            if batch.found.len() > before {
                 work += batch.found.len() - before;
                 self.whole(before, at, batch);
-                at += taken;
-                if at == input.len() {
-                    break;
-                }
             }
-            let progress = match self.core.handle_input(&mut input[at..], now) {
-                Ok(progress) => progress,
+            let progress = taken.and_then(|taken| {
+                at += taken;
+                if taken > 0 && at == input.len() {
+                    return Ok(None);
+                }
+                self.core.handle_input(&mut input[at..], now).map(Some)
+            });
+            let progress = match progress {
+                Ok(Some(progress)) => progress,
+                Ok(None) => break,
                 Err(e) => {
                     self.end_input(Ended::Failed(e), now);
                     self.again = false;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::raw::RawLength;
-use crate::{LimitError, UsageError};
+use crate::{Compress, LimitError, MessageKind, UsageError};
 
 fn claiming(to: &Connection, opcode: u8, len: u64) -> Vec<u8> {
     let mut frame = RawFrame::new(opcode, vec![7; 100]);
@@ -111,12 +111,14 @@ fn the_application_may_queue_64_pings() {
 #[test]
 fn messages_of_no_bytes_count_too_while_they_wait() {
     let mut s = server();
+    s.send(Message::binary(vec![1; 64 << 10])).unwrap();
+    let first = s.buffered();
     for _ in 0..1000 {
         s.send(Message::binary(vec![])).unwrap();
     }
-    assert_eq!(s.buffered(), 2000);
-    assert!(s.held() >= 100_000, "{}", s.held());
-    assert_eq!(drain(&mut s, at(0)).len(), 2000);
+    assert_eq!(s.buffered(), first + 2000);
+    assert!(s.held() >= first + 100_000, "{}", s.held());
+    assert_eq!(drain(&mut s, at(0)).len(), first + 2000);
     assert_eq!((s.buffered(), s.held()), (0, 0));
 }
 
@@ -189,9 +191,64 @@ fn frames_that_wait_for_a_slow_peer_cost_about_their_bytes() {
             s.send(Message::binary(noise(len, i))).unwrap();
         }
         take(&mut s, 0, at(0));
-        let copied = s.outgoing.copied_capacity();
+        let copied = s.outgoing.allocated().0;
         // Encoded is some 64 KiB; what is pointed to costs its header only.
         let most = if len < 2048 { 2 * (64 << 10) } else { 4096 };
         assert!(copied <= most, "{copied} bytes for messages of {len}");
     }
+}
+
+/// Nothing but the connection itself is there.
+fn is_lean(connection: &Connection) -> bool {
+    let (copied, output) = connection.outgoing.allocated();
+    let input = connection.incoming.is_allocated();
+    let rest = connection.keepalive.is_allocated() || connection.rare.is_some();
+    copied == 0 && !output && !input && !rest
+}
+
+#[test]
+fn an_idle_connection_holds_nothing_before_and_after_its_traffic() {
+    let mut s = server_with(Config::default());
+    assert!(is_lean(&s));
+    for size in [0, 20, 1000, 5000, 70_000, 400_000, 1 << 20] {
+        for opcode in [TEXT, BINARY] {
+            let payload = vec![b'x'; size];
+            // Whole, in two pieces that part anywhere, and in fragments.
+            let whole = frame(&s, opcode, &payload);
+            assert_eq!(feed(&mut s, &whole, at(0)).unwrap().len(), 1);
+            for cut in [1, 5, whole.len() / 2] {
+                assert!(feed(&mut s, &whole[..cut], at(0)).unwrap().is_empty());
+                assert!(!is_lean(&s));
+                assert_eq!(feed(&mut s, &whole[cut..], at(0)).unwrap().len(), 1);
+            }
+            let first = raw(&s, RawFrame::new(opcode, &payload[..]).fin(false));
+            feed(&mut s, &first, at(0)).unwrap();
+            let last = [frame(&s, PING, b"between"), frame(&s, 0, &payload)].concat();
+            assert_eq!(feed(&mut s, &last, at(0)).unwrap().len(), 2);
+            s.send_slice(&payload[..], Compress::Auto).unwrap();
+            s.send(Message::binary(payload)).unwrap();
+            s.ping("mine").unwrap();
+            assert!(!is_lean(&s));
+            drain(&mut s, at(0));
+            let pong = frame(&s, PONG, b"mine");
+            feed(&mut s, &pong, at(0)).unwrap();
+            assert!(is_lean(&s), "after {size} bytes");
+        }
+    }
+    s.begin_message(MessageKind::Text, Compress::Auto).unwrap();
+    assert!(s.cancel_message() && is_lean(&s));
+    s.begin_message(MessageKind::Text, Compress::Auto).unwrap();
+    s.send_chunk("piece".into(), false).unwrap();
+    drain(&mut s, at(0));
+    s.send_chunk("".into(), true).unwrap();
+    drain(&mut s, at(0));
+    assert!(is_lean(&s));
+    // The keepalive's own Ping, before and after its Pong.
+    s.handle_timeout(at(25_000));
+    let ping = short(&drain(&mut s, at(25_000)));
+    assert!(is_lean(&s));
+    let pong = frame(&s, PONG, &ping[0].1);
+    feed(&mut s, &pong, at(25_010)).unwrap();
+    assert_eq!(s.latency(), Some(Duration::from_millis(10)));
+    assert!(is_lean(&s));
 }

@@ -41,7 +41,7 @@ fn rfc6455_5_4_long_messages_leave_as_fragments_and_a_pong_passes_between() {
         let joined: Vec<u8> =
             seen.iter().filter(|f| f.opcode < 8).flat_map(|f| f.payload.clone()).collect();
         assert!(joined == data, "the same bytes in the same order");
-        assert!(seen.iter().all(|f| f.masked == (end.side == crate::Side::Client) && !f.rsv1));
+        assert!(seen.iter().all(|f| f.masked == (end.side() == crate::Side::Client) && !f.rsv1));
     }
 }
 
@@ -60,12 +60,54 @@ fn a_message_of_exactly_the_fragment_size_is_one_frame() {
 #[test]
 fn pongs_and_pings_pass_data_that_waits() {
     let mut s = server();
+    s.send(Message::binary(vec![1; 64 << 10])).unwrap();
+    // The wire is full.
     s.send(Message::text("data")).unwrap();
     let pings = [frame(&s, PING, b"1"), frame(&s, PING, b"2")].concat();
     feed(&mut s, &pings, at(0)).unwrap();
     s.ping("3").unwrap();
     let order: Vec<_> = short(&drain(&mut s, at(0))).into_iter().map(|f| f.0).collect();
-    assert_eq!(order, [PONG, PONG, PING, TEXT]);
+    assert_eq!(order, [BINARY, PONG, PONG, PING, TEXT]);
+}
+
+#[test]
+fn borrowed_messages_leave_as_owned_ones_and_in_their_order() {
+    let tracing = Config { trace: true, ..quiet() };
+    let small = Config { fragment_size: 5, ..quiet() };
+    for config in [quiet(), tracing, small] {
+        for masked in [false, true] {
+            let new =
+                || if masked { client_with(config.clone()) } else { server_with(config.clone()) };
+            let (mut borrowed, mut owned) = (new(), new());
+            for (i, len) in [0, 1, 5, 6, 125, 126, 70_000, 3, 300_000, 3].into_iter().enumerate() {
+                let bytes = noise(len, i as u64);
+                borrowed.send_slice(&bytes[..], Compress::Auto).unwrap();
+                owned.send(Message::binary(bytes)).unwrap();
+                borrowed.send_slice("текст", Compress::Never).unwrap();
+                owned.send(Message::text("текст")).unwrap();
+                assert_eq!(borrowed.buffered(), owned.buffered());
+                assert_eq!(borrowed.mark(), owned.mark());
+            }
+            assert!(drain(&mut borrowed, at(0)) == drain(&mut owned, at(0)), "the same bytes");
+            assert_eq!(borrowed.marks_passed(), 10);
+            assert_eq!(borrowed.poll_trace(), owned.poll_trace());
+        }
+    }
+}
+
+#[test]
+fn a_borrowed_message_waits_for_its_turn() {
+    let mut s = server();
+    s.begin_message(MessageKind::Binary, Compress::Never).unwrap();
+    assert_eq!(s.send_slice("no", Compress::Auto), Err(UsageError::MessageInProgress));
+    s.send_chunk("ab".into(), true).unwrap();
+    s.ping("first").unwrap();
+    s.send_slice("behind", Compress::Auto).unwrap();
+    let sent = short(&drain(&mut s, at(0)));
+    let kinds: Vec<_> = sent.iter().map(|f| f.0).collect();
+    assert_eq!(kinds, [PING, BINARY, TEXT]);
+    s.close(None, at(0)).unwrap();
+    assert_eq!(s.send_slice("no", Compress::Auto), Err(UsageError::Closing));
 }
 
 #[test]

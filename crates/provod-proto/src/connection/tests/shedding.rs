@@ -102,11 +102,11 @@ fn a_mark_is_passed_when_all_before_it_has_left() {
     let second = s.mark();
     assert_eq!(s.marks_passed(), first);
     s.ping("overtakes").unwrap();
-    assert_eq!(take(&mut s, 2 + 9 + 2, at(0)).len(), 13);
+    assert_eq!(take(&mut s, 2, at(0)).len(), 2);
     assert_eq!(s.marks_passed(), first, "a byte of the message is missing");
     take(&mut s, 1, at(0));
     assert_eq!(s.marks_passed(), second);
-    let rest = 300_000 + 10 + 4;
+    let rest = 2 + 9 + 300_000 + 10 + 4;
     let mut out = 0;
     while out < rest - 1 {
         out += take(&mut s, rest - 1 - out, at(0)).len();
