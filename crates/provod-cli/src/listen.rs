@@ -1,7 +1,8 @@
 //! `provod listen`: an echo server.
 
 use clap::Args;
-use provod::WebSocket;
+use provod::Handler;
+use provod::handler::{Received, Socket};
 use provod::server::OriginPolicy;
 
 use crate::options::{Compress, Options, address};
@@ -27,7 +28,7 @@ impl Listen {
         run(async {
             let signals = Signals::new();
             let server = self.options.server(Compress::Off, OriginPolicy::any());
-            let running = server.listen(&self.address).start(echo).await?;
+            let running = server.listen(&self.address).start_handler(Echo).await?;
             for address in running.addresses() {
                 announce(&match address.tcp() {
                     Some(tcp) => format!("provod listen: echoing on ws://{tcp}/"),
@@ -39,9 +40,16 @@ impl Listen {
     }
 }
 
-async fn echo(mut ws: WebSocket) -> Result<(), provod::BoxError> {
-    while let Some(message) = ws.recv().await? {
-        ws.send(message).await?;
+struct Echo;
+
+impl Handler for Echo {
+    type Peer = ();
+
+    fn open(&self, _: &mut Socket<'_>, (): ()) {}
+
+    fn message(&self, ws: &mut Socket<'_>, (): &mut (), message: Received<'_>) {
+        // It is not sent where the connection is closing, and there is nothing to do about that.
+        // The queue is never full: no more is read than was sent.
+        let _ = ws.send(message);
     }
-    Ok(())
 }

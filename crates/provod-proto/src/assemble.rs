@@ -1,12 +1,39 @@
 //! A message in the making: its bytes, its limits, its UTF-8.
 
-use bytes::{Bytes, BytesMut};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
 
 use crate::config::Limits;
 use crate::error::{Error, LimitError, ProtocolError};
 use crate::event::{Event, Payload};
 use crate::message::MessageKind;
 use crate::utf8::Utf8Check;
+
+/// A message's buffer may grow to twice what has arrived. Beyond that, messages up to
+/// [`MOST_ADVANCED`] are given room for all that their header claims, which spares copying them
+/// while they grow, as long as all such room in the process stays below [`ADVANCE`]: claims cost an
+/// attacker nothing.
+const ADVANCE: usize = 64 << 20;
+const MOST_ADVANCED: usize = 4 << 20;
+static ADVANCED: AtomicUsize = AtomicUsize::new(0);
+
+/// Room that was given in advance.
+#[derive(Debug)]
+struct Advance(usize);
+
+impl Advance {
+    fn take(bytes: usize) -> Option<Self> {
+        let take = |given: usize| given.checked_add(bytes).filter(|sum| *sum <= ADVANCE);
+        ADVANCED.fetch_update(Relaxed, Relaxed, take).ok().map(|_| Self(bytes))
+    }
+}
+
+impl Drop for Advance {
+    fn drop(&mut self) {
+        ADVANCED.fetch_sub(self.0, Relaxed);
+    }
+}
 
 /// A message of which a part has arrived.
 #[derive(Debug)]
@@ -24,7 +51,8 @@ pub(crate) struct Assembly {
     size: u64,
     utf8: Utf8Check,
     /// What is held of an uncompressed message.
-    plain: BytesMut,
+    plain: Vec<u8>,
+    advance: Option<Advance>,
     /// What is held of a compressed one.
     pub(crate) inflated: Vec<u8>,
 }
@@ -40,7 +68,8 @@ impl Assembly {
             announced: 0,
             size: 0,
             utf8: Utf8Check::default(),
-            plain: BytesMut::new(),
+            plain: Vec::new(),
+            advance: None,
             inflated: Vec::new(),
         }
     }
@@ -91,7 +120,7 @@ impl Assembly {
     /// What was held when that began.
     pub(crate) fn give_out_held(&mut self) -> Option<Event> {
         let held = match (self.streamed, self.plain.is_empty(), self.inflated.is_empty()) {
-            (true, false, _) => std::mem::take(&mut self.plain).freeze(),
+            (true, false, _) => Bytes::from(std::mem::take(&mut self.plain)),
             (true, true, false) => Bytes::from(std::mem::take(&mut self.inflated)),
             _ => return None,
         };
@@ -112,20 +141,29 @@ impl Assembly {
         Ok(None)
     }
 
-    /// The message's own buffer, with room for some of `missing` more bytes: at most as many as
-    /// have arrived, so that a claimed length allocates nothing.
-    pub(crate) fn spare(&mut self, missing: u64) -> Option<(&mut BytesMut, usize)> {
+    /// The message's own buffer, with room for some of `missing` more bytes, and for no others.
+    pub(crate) fn spare(&mut self, missing: u64) -> Option<(&mut Vec<u8>, usize)> {
         if self.streamed || self.compressed {
             return None;
         }
         let missing = usize::try_from(missing).unwrap_or(usize::MAX);
         let have = self.plain.len();
-        let want = missing.min(have.max(4096));
-        if self.plain.capacity() - have < want.min(4096) {
-            self.plain.reserve(want);
+        if self.plain.capacity() - have < missing.min(4096) {
+            let more = missing.min(have.max(4096));
+            if more < missing
+                && missing <= MOST_ADVANCED
+                && self.advance.is_none()
+                && let Some(advance) = Advance::take(missing - more)
+            {
+                self.advance = Some(advance);
+                self.plain.reserve_exact(missing);
+            } else {
+                self.plain.reserve_exact(more);
+            }
         }
-        let room = missing.min(self.plain.capacity() - have);
-        Some((&mut self.plain, room))
+        // Where there is more room, bytes of the next frame would come here, too.
+        let room = self.plain.capacity() - have;
+        (room <= missing).then_some((&mut self.plain, room))
     }
 
     /// The last `n` bytes of the message's own buffer are new: unmasks and checks them.
@@ -174,7 +212,7 @@ impl Assembly {
         let bytes = if self.compressed {
             Bytes::from(std::mem::take(&mut self.inflated))
         } else {
-            std::mem::take(&mut self.plain).freeze()
+            Bytes::from(std::mem::take(&mut self.plain))
         };
         if self.streamed {
             return Ok(self.chunk(true, Payload::Owned(bytes)));

@@ -8,13 +8,11 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-
 use crate::close::{Cause, CloseFrame, Closed, Input, State};
 use crate::config::{Config, Side};
 use crate::deflate::{Compressor, Inflater, Pool};
 use crate::error::Error;
-use crate::event::{Event, Progress, TracedFrame};
+use crate::event::{Event, Progress, TracedFrame, Whole};
 use crate::handshake::DeflateParams;
 use crate::keepalive::Keepalive;
 use crate::mask::MaskSource;
@@ -227,11 +225,54 @@ impl Connection {
         }
     }
 
-    /// The buffer that the rest of a large frame should be read into, and how many bytes at most:
-    /// use it instead of [`handle_input`](Self::handle_input) when it is `Some`, append to it,
-    /// and then call [`handle_direct`](Self::handle_direct). Its room is at most what has
-    /// arrived of the message, or 4 KiB.
-    pub fn direct_buffer(&mut self) -> Option<(&mut BytesMut, usize)> {
+    /// Takes whole messages off the front of `input`, at most `most`, for as long as each lies there
+    /// in one uncompressed frame: what [`handle_input`](Self::handle_input) would do one by one.
+    /// They are appended to `found`, with places that count from the front of `input`. Returns how
+    /// many bytes were taken; what follows is for `handle_input`.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle_input`](Self::handle_input); what came before is in `found`.
+    pub fn handle_messages(
+        &mut self,
+        input: &mut [u8],
+        now: Timestamp,
+        most: usize,
+        found: &mut Vec<Whole>,
+    ) -> Result<usize, Error> {
+        if self.state != State::Open
+            || self.config.trace
+            || self.rare.is_some()
+            || self.incoming.is_streamed()
+        {
+            return Ok(0);
+        }
+        // Places in it must fit into 32 bits.
+        let within = input.len().min(u32::MAX as usize);
+        let mut at = 0;
+        for _ in 0..most {
+            match self.incoming.whole_message(&mut input[at..within], &self.config.limits) {
+                Ok(None) => break,
+                Ok(Some(one)) => {
+                    let (start, len) = ((at + one.at) as u32, (one.end - one.at) as u32);
+                    found.push(Whole { kind: one.kind, start, len });
+                    at += one.end;
+                }
+                Err(e) => return Err(self.fail(e, now)),
+            }
+        }
+        if at > 0 {
+            self.keepalive.alive(&mut self.timers);
+        }
+        Ok(at)
+    }
+
+    /// The buffer that the rest of a large frame should be read into, and how many bytes at most,
+    /// for which it has capacity: use it instead of [`handle_input`](Self::handle_input) when it is `Some`, append to it,
+    /// and then call [`handle_direct`](Self::handle_direct). Its room is about what has arrived of
+    /// the message or 4 KiB, and more only for messages of at most 4 MiB and as long as little is
+    /// given out in this way: what a header claims allocates nothing by itself.
+    pub fn direct_buffer(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         if !matches!(self.state, State::Open | State::Asked) {
             return None;
         }

@@ -18,6 +18,26 @@ pub enum Payload {
     Owned(Bytes),
 }
 
+/// A whole message that [`handle_messages`](crate::Connection::handle_messages) found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole {
+    /// Text or binary. Text was checked to be UTF-8.
+    pub kind: MessageKind,
+    /// Where its bytes begin in the input, unmasked in place.
+    pub start: u32,
+    /// How many there are.
+    pub len: u32,
+}
+
+impl Whole {
+    /// Its place in the input.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.len as usize
+    }
+}
+
 /// What the peer said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

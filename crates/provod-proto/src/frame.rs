@@ -2,6 +2,7 @@
 
 use crate::config::Side;
 use crate::error::ProtocolError;
+use crate::message::MessageKind;
 
 /// What a frame is (RFC 6455 section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,6 +99,25 @@ impl FrameHeader {
             n += 4;
         }
         out.extend_from_slice(&head[..n]);
+    }
+}
+
+/// Appends a whole message to `out`, as the one unmasked frame that a server sends.
+#[inline]
+pub fn message_frame(kind: MessageKind, payload: &[u8], out: &mut Vec<u8>) {
+    out.reserve(MAX_HEADER + payload.len());
+    message_header(kind, payload.len(), out);
+    out.extend_from_slice(payload);
+}
+
+/// Appends the header of [`message_frame`] for a payload of `len` bytes.
+#[inline]
+pub fn message_header(kind: MessageKind, len: usize, out: &mut Vec<u8>) {
+    if len <= 125 {
+        out.extend_from_slice(&[0x80 | kind.opcode() as u8, len as u8]);
+    } else {
+        let len = len as u64;
+        FrameHeader { fin: true, rsv1: false, opcode: kind.opcode(), mask: None, len }.encode(out);
     }
 }
 

@@ -1,7 +1,5 @@
 //! The receiving half: bytes to frames to messages, at most one event a call.
 
-use bytes::BytesMut;
-
 use crate::config::{Limits, Side};
 use crate::deflate::Inflater;
 use crate::error::{Error, LimitError, ProtocolError};
@@ -26,14 +24,14 @@ pub(crate) struct Step {
 }
 
 /// A message that lies whole in the input, unmasked.
-pub(crate) struct Whole {
-    kind: MessageKind,
+pub(crate) struct Located {
+    pub(crate) kind: MessageKind,
     streamed: bool,
-    at: usize,
-    end: usize,
+    pub(crate) at: usize,
+    pub(crate) end: usize,
 }
 
-impl Whole {
+impl Located {
     #[inline(always)]
     pub(crate) fn into_progress(self) -> Progress {
         let Self { kind, streamed, at, end } = self;
@@ -73,6 +71,10 @@ impl Incoming {
         self.sender
     }
 
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.streamed
+    }
+
     pub(crate) fn set_streamed(&mut self, on: bool) {
         self.streamed = on;
         if on && let Some(partial) = &mut self.partial {
@@ -110,7 +112,7 @@ impl Incoming {
         &self,
         input: &mut [u8],
         limits: &Limits,
-    ) -> Result<Option<Whole>, Error> {
+    ) -> Result<Option<Located>, Error> {
         if self.partial.is_some() {
             return Ok(None);
         }
@@ -147,7 +149,7 @@ impl Incoming {
         if kind == MessageKind::Text && !is_utf8(payload) {
             return Err(ProtocolError::InvalidUtf8.into());
         }
-        Ok(Some(Whole { kind, streamed: self.streamed, at, end: at + len }))
+        Ok(Some(Located { kind, streamed: self.streamed, at, end: at + len }))
     }
 
     /// Handles at most one frame, of any kind and however little of it has come.
@@ -162,7 +164,7 @@ impl Incoming {
     }
 
     /// The buffer that the rest of a large frame is read into, and how much of it.
-    pub(crate) fn spare(&mut self) -> Option<(&mut BytesMut, usize)> {
+    pub(crate) fn spare(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         self.partial.as_mut()?.spare()
     }
 

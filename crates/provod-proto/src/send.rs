@@ -328,6 +328,19 @@ impl Outgoing {
         (copied, self.wire.is_some() || self.queue.is_some() || self.closing.is_some())
     }
 
+    /// Whether whole frames that were encoded elsewhere may follow what is on the wire.
+    pub(crate) fn takes_frames(&self) -> bool {
+        let masks = self.coding.as_ref().is_some_and(|coding| coding.masks.is_some());
+        !masks && self.queue.is_none() && self.closing.is_none()
+    }
+
+    /// Puts bytes of such frames behind what is on the wire.
+    pub(crate) fn frames(&mut self, frames: &[u8]) {
+        if !self.is_over() {
+            self.wire.get_or_insert_default().frames(frames);
+        }
+    }
+
     /// Whether everything was handed to the transport.
     #[inline]
     pub(crate) fn is_flushed(&self) -> bool {

@@ -387,6 +387,13 @@ pub enum TrySendError<T> {
 }
 
 impl<T> TrySendError<T> {
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> TrySendError<U> {
+        match self {
+            Self::Full(message) => TrySendError::Full(f(message)),
+            Self::Closed(message) => TrySendError::Closed(f(message)),
+        }
+    }
+
     /// The message.
     #[must_use]
     pub fn into_message(self) -> T {

@@ -49,6 +49,7 @@ mod driver;
 pub mod error;
 mod futures;
 pub mod group;
+pub mod handler;
 mod one_line;
 mod pipe;
 mod receiver;
@@ -59,6 +60,8 @@ mod streaming;
 mod trace;
 mod transport;
 mod websocket;
+#[cfg(unix)]
+mod worker;
 
 /// Messages: their kinds, whole or piece by piece, compressed or not.
 ///
@@ -137,6 +140,8 @@ pub use config::Config;
 pub use error::Error;
 #[doc(inline)]
 pub use group::Group;
+#[doc(inline)]
+pub use handler::Handler;
 pub use pipe::{pipe, pipe_with};
 pub use receiver::Receiver;
 pub use sender::Sender;

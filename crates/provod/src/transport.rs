@@ -5,8 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use bytes::buf::BufMut as _;
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, BufMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 /// Writes all of `bytes`.
@@ -24,10 +23,10 @@ pub(crate) async fn write_all<T: Transport>(io: &mut T, mut bytes: &[u8]) -> io:
 /// A stream of bytes both ways. Every [`AsyncRead`] and [`AsyncWrite`] is one.
 pub(crate) trait Transport: Send + Unpin + 'static {
     /// Appends at most `most` bytes to `buf`, which has room; 0 is the end of the stream.
-    fn poll_read(
+    fn poll_read<B: BufMut>(
         &mut self,
         cx: &mut Context<'_>,
-        buf: &mut BytesMut,
+        buf: &mut B,
         most: usize,
     ) -> Poll<io::Result<usize>>;
 
@@ -42,10 +41,10 @@ pub(crate) trait Transport: Send + Unpin + 'static {
 }
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {
-    fn poll_read(
+    fn poll_read<B: BufMut>(
         &mut self,
         cx: &mut Context<'_>,
-        buf: &mut BytesMut,
+        buf: &mut B,
         most: usize,
     ) -> Poll<io::Result<usize>> {
         // The future of one read keeps nothing between polls, so it can be made anew each time.

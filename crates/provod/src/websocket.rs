@@ -348,7 +348,7 @@ impl WebSocket {
     /// The query of the request, without the question mark.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.shared().info.target.split_once('?').map(|(_, query)| query)
+        self.shared().info.query()
     }
 
     /// The subprotocol that was agreed.

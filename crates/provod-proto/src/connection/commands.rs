@@ -63,6 +63,24 @@ impl Connection {
         self.outgoing.prepared(message, compress, &self.config)
     }
 
+    /// Whether [`send_frames`](Self::send_frames) may be used: this is a server's end, and no message
+    /// waits to be encoded or is on its way in pieces.
+    #[must_use]
+    pub fn takes_frames(&self) -> bool {
+        self.may_send().is_ok() && self.outgoing.takes_frames() && !self.config.trace
+    }
+
+    /// Queues bytes of frames as they are, behind all that is encoded: whole messages, each in one
+    /// frame of [`message_frame`](message_frame), of which the first bytes may have
+    /// been written to the transport already. [`takes_frames`](Self::takes_frames) must have been
+    /// true since the connection was last written to. Where nothing can be sent any more they are
+    /// dropped.
+    pub fn send_frames(&mut self, frames: &[u8]) {
+        if !self.is_output_lost() {
+            self.outgoing.frames(frames);
+        }
+    }
+
     /// Begins a message whose pieces follow with [`send_chunk`](Self::send_chunk). Other messages
     /// wait until it is finished; Pings and Pongs do not.
     ///

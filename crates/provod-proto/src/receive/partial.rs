@@ -1,6 +1,6 @@
 //! A frame or a message of which a part has arrived.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Rules, Step};
 use crate::assemble::Assembly;
@@ -189,7 +189,7 @@ impl Partial {
     }
 
     /// The buffer that the rest of a large frame is read into, and how much of it.
-    pub(super) fn spare(&mut self) -> Option<(&mut BytesMut, usize)> {
+    pub(super) fn spare(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let missing = self.frame.as_ref()?.missing();
         let control = self.frame.as_ref()?.header.opcode.is_control();
         if control || missing < DIRECT_MIN {

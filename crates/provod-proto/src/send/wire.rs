@@ -148,6 +148,12 @@ impl Wire {
         self.len += frame.len();
     }
 
+    /// Bytes of frames that are encoded already.
+    pub(crate) fn frames(&mut self, frames: &[u8]) {
+        self.tail(frames.len(), LEAST_ROOM).extend_from_slice(frames);
+        self.len += frames.len();
+    }
+
     /// Points `out` at the front of the queue; returns how many slices it used.
     #[inline]
     pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {

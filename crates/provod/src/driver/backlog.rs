@@ -157,7 +157,7 @@ impl State {
     }
 
     /// All memberships, at the end.
-    pub(super) fn take_groups(&mut self) -> Vec<(u64, Weak<Inner>)> {
+    pub(crate) fn take_groups(&mut self) -> Vec<(u64, Weak<Inner>)> {
         self.drop_backlogs();
         let backlogs = self.backlogs.take();
         let lines = backlogs.into_iter().flat_map(|b| b.lines);

@@ -15,9 +15,9 @@ use crate::error::Kind;
 const COPY_BELOW: usize = super::READ_BUFFER / 2;
 
 /// Frames, or their like, that are handled before the handler runs and output is written.
-const FEED_WORK: usize = 256;
+pub(super) const FEED_WORK: usize = 256;
 /// Pings that are handled before their Pongs are written: only some 64 Pongs may wait.
-const FEED_PINGS: usize = 32;
+pub(super) const FEED_PINGS: usize = 32;
 
 impl State {
     pub(crate) fn is_inbox_full(&self) -> bool {

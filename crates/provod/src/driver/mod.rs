@@ -7,6 +7,9 @@
 //! to the state that both share, wherever they live.
 
 mod backlog;
+#[cfg(unix)]
+mod batch;
+mod cork;
 mod inbox;
 mod intake;
 mod lock;
@@ -18,7 +21,6 @@ mod waiters;
 use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
-use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -35,6 +37,9 @@ use crate::trace;
 use crate::transport::Transport;
 
 pub(crate) use backlog::Delivery;
+#[cfg(unix)]
+pub(crate) use batch::Batch;
+pub(crate) use cork::Cork;
 pub(crate) use inbox::Piece;
 pub(crate) use lock::Calls;
 pub(crate) use pieces::Flush;
@@ -47,10 +52,6 @@ const READ_BUFFER: usize = 64 << 10;
 const LEAST_READ: usize = 2048;
 /// Turns that one poll takes before it lets other tasks run.
 const TURNS: usize = 16;
-/// Writes in one turn, each of which may have to compress 256 KiB first.
-const WRITES: usize = 8;
-/// Slices in one vectored write.
-const SLICES: usize = 64;
 
 thread_local! {
     /// The compressors and inflaters of this worker.
@@ -159,35 +160,7 @@ impl<T: Transport> Driver<T> {
         let now = self.shared.now();
         let mut guard = self.shared.lock();
         let state = &mut *guard;
-        state.begin_write();
-        let mut drained = false;
-        for _ in 0..WRITES {
-            state.refill();
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let n = state.core.poll_transmit(&mut slices, now);
-            if n == 0 {
-                drained = true;
-                break;
-            }
-            match io.poll_write(cx, &slices[..n]) {
-                Poll::Ready(Ok(taken @ 1..)) => {
-                    state.counters.bytes_out.add(taken as u64);
-                    state.core.handle_transmitted(taken, now);
-                }
-                Poll::Ready(end) => {
-                    let error = end.err().unwrap_or_else(|| std::io::ErrorKind::WriteZero.into());
-                    state.output_broken(error, now);
-                    drained = true;
-                    break;
-                }
-                Poll::Pending => {
-                    state.core.handle_blocked();
-                    drained = true;
-                    break;
-                }
-            }
-        }
-        state.room_made();
+        let more = state.transmit(now, |slices| io.poll_write(cx, slices));
         self.half_closing |= state.core.poll_half_close();
         if self.half_closing
             && let Poll::Ready(result) = io.poll_half_close(cx)
@@ -198,7 +171,7 @@ impl<T: Transport> Driver<T> {
                 state.core.handle_lost(now);
             }
         }
-        !drained
+        more
     }
 
     /// Lets the handler run, and closes as its end demands.

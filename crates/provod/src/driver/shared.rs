@@ -9,6 +9,7 @@ use provod_proto::handshake::DeflateParams;
 use provod_proto::{CloseFrame, Closed, Compress, Connection, Message, Prepared, Timestamp};
 use tokio::time::Instant;
 
+use super::cork::Cork;
 use super::inbox::Inbox;
 use super::lock::{Calls, Locked};
 use super::state::{PingWait, State, register};
@@ -33,6 +34,11 @@ pub(crate) struct Info {
 impl Info {
     pub(crate) fn peer(&self) -> &str {
         &self.peer
+    }
+
+    /// The query of the request, without the question mark.
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.target.split_once('?').map(|(_, query)| query)
     }
 
     /// The path of the request, without the query.
@@ -66,11 +72,19 @@ impl Shared {
 
     pub(crate) fn lock(&self) -> Locked<'_> {
         // Nothing that runs under the lock leaves the state half changed when it panics.
-        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut locked = Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        Cork::pull(self, &mut locked);
+        locked
     }
 
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_epoch(self.epoch.elapsed())
+    }
+
+    /// The moment of `instant` for the core.
+    #[cfg(unix)]
+    pub(crate) fn timestamp(&self, instant: Instant) -> Timestamp {
+        Timestamp::from_epoch(instant.saturating_duration_since(self.epoch))
     }
 
     pub(crate) fn instant(&self, at: Timestamp) -> Instant {

@@ -1,8 +1,9 @@
 //! The state of a connection behind its lock: turns, output and the end. Its input is in
 //! [`intake`](super::intake).
 
+use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use provod_proto::{
@@ -18,7 +19,13 @@ use crate::budget::{Account, MemoryBudget};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{Error, Kind};
+#[cfg(unix)]
+use crate::worker::Mailbox;
 
+/// Writes in one turn, each of which may have to compress 256 KiB first.
+const WRITES: usize = 8;
+/// Slices in one vectored write.
+const SLICES: usize = 64;
 /// Frames, or their like, that one poll of the driver handles.
 const POLL_WORK: usize = 1024;
 
@@ -34,7 +41,7 @@ pub(crate) struct State {
     /// A violation or limit that was not logged yet.
     pub(super) violation: Option<proto::Error>,
     /// The transport's own error, for the outcome that the core calls `Lost`.
-    pub(super) broken: Option<std::io::Error>,
+    pub(super) broken: Option<io::Error>,
     /// The WebSocket was dropped.
     pub(super) abandoned: bool,
     /// Nobody takes messages any more: they are thrown away.
@@ -57,7 +64,7 @@ pub(crate) struct State {
     pub(super) awaits_end: bool,
     /// Those to wake once the lock is given back.
     pub(super) calls: Calls,
-    pub(super) driver: Option<Waker>,
+    pub(super) driver: Driven,
     pub(super) reader: Option<Waker>,
     /// Messages are given out as they arrive.
     pub(super) pieces: bool,
@@ -82,6 +89,36 @@ pub(crate) struct State {
     pub(super) account: Option<Box<Account>>,
     /// Memory of input that the driver has read and not given to the core.
     pub(super) carried: usize,
+}
+
+/// Who drives the connection, and how to call it.
+pub(super) enum Driven {
+    NotYet,
+    ByTask(Waker),
+    /// The worker knows it by its key, and needs to be told once.
+    #[cfg(unix)]
+    ByWorker {
+        mailbox: Arc<Mailbox>,
+        key: u32,
+        told: bool,
+    },
+}
+
+impl Driven {
+    /// Returns whom to wake so that the driver looks at the connection.
+    fn call(&mut self) -> Option<Waker> {
+        match self {
+            Self::NotYet => None,
+            Self::ByTask(waker) => Some(waker.clone()),
+            #[cfg(unix)]
+            Self::ByWorker { told: true, .. } => None,
+            #[cfg(unix)]
+            Self::ByWorker { mailbox, key, told } => {
+                *told = true;
+                mailbox.touch(*key)
+            }
+        }
+    }
 }
 
 /// Somebody who waits for a Pong.
@@ -116,7 +153,7 @@ impl State {
             unsent: false,
             awaits_end: false,
             calls: Calls::default(),
-            driver: None,
+            driver: Driven::NotYet,
             reader: None,
             pieces: false,
             streaming: false,
@@ -140,7 +177,37 @@ impl State {
         self.in_turn = true;
         self.dirty = false;
         self.work = 0;
-        register(&mut self.driver, waker);
+        match &mut self.driver {
+            Driven::ByTask(kept) => kept.clone_from(waker),
+            other => *other = Driven::ByTask(waker.clone()),
+        }
+    }
+
+    /// A worker drives the connection from now on.
+    #[cfg(unix)]
+    pub(crate) fn driven_by(&mut self, mailbox: Arc<Mailbox>, key: u32) {
+        self.driver = Driven::ByWorker { mailbox, key, told: false };
+    }
+
+    /// The worker looks at the connection now.
+    #[cfg(unix)]
+    pub(crate) fn begin_worker_turn(&mut self) {
+        (self.in_turn, self.dirty, self.work) = (true, false, 0);
+        if let Driven::ByWorker { told, .. } = &mut self.driver {
+            *told = false;
+        }
+    }
+
+    /// The worker has looked at everything.
+    #[cfg(unix)]
+    pub(crate) fn end_worker_turn(&mut self) {
+        (self.in_turn, self.dirty) = (false, false);
+    }
+
+    /// The worker will look at the connection again, when others have had their turn.
+    #[cfg(unix)]
+    pub(crate) fn tell_later(&mut self) {
+        self.wake_driver();
     }
 
     /// Whether this poll has handled so much that other tasks should have their turn.
@@ -179,8 +246,12 @@ impl State {
 
     fn call_driver(&mut self) {
         if !self.in_turn {
-            self.calls.extend(self.driver.clone());
+            self.wake_driver();
         }
+    }
+
+    fn wake_driver(&mut self) {
+        self.calls.extend(self.driver.call());
     }
 
     // ---- output ----
@@ -197,11 +268,62 @@ impl State {
         Ok(())
     }
 
+    /// Whether [`transmit`](Self::transmit) may have anything to do.
+    #[cfg(unix)]
+    pub(crate) fn has_to_transmit(&self) -> bool {
+        self.unsent || self.core.has_output() || self.backlogs.is_some() || self.somebody_waits()
+    }
+
+    #[cfg(unix)]
+    fn somebody_waits(&self) -> bool {
+        let queues = [&self.senders, &self.drained, &self.flushed];
+        queues.iter().any(|queue| !queue.is_empty()) || self.streamer.is_some()
+    }
+
+    /// Writes what there is, as far as the transport takes it; returns whether there is more to
+    /// write at once.
+    pub(crate) fn transmit(
+        &mut self,
+        now: Timestamp,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> bool {
+        self.begin_write();
+        let mut more = true;
+        for _ in 0..WRITES {
+            self.refill();
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let n = self.core.poll_transmit(&mut slices, now);
+            if n == 0 {
+                more = false;
+                break;
+            }
+            match write(&slices[..n]) {
+                Poll::Ready(Ok(taken @ 1..)) => {
+                    self.counters.bytes_out.add(taken as u64);
+                    self.core.handle_transmitted(taken, now);
+                }
+                Poll::Ready(end) => {
+                    let error = end.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    self.output_broken(error, now);
+                    more = false;
+                    break;
+                }
+                Poll::Pending => {
+                    self.core.handle_blocked();
+                    more = false;
+                    break;
+                }
+            }
+        }
+        self.room_made();
+        more
+    }
+
     /// Output was taken: the first of those who wait may send.
     pub(crate) fn room_made(&mut self) {
         if !self.call_sender() && self.has_room() && self.is_group_next() {
             // Behind whoever was just woken.
-            self.calls.extend(self.driver.clone());
+            self.wake_driver();
         }
         if !self.is_congested() || !self.core.can_send() {
             self.calls.extend(self.drained.take_all().chain(self.streamer.take()));
@@ -249,12 +371,12 @@ impl State {
     }
 
     /// `send` would wait.
-    pub(super) fn is_congested(&self) -> bool {
+    pub(crate) fn is_congested(&self) -> bool {
         self.core.held() >= self.high_water
     }
 
     /// The transport takes no more output. What has arrived can still be read.
-    pub(crate) fn output_broken(&mut self, error: std::io::Error, now: Timestamp) {
+    pub(crate) fn output_broken(&mut self, error: io::Error, now: Timestamp) {
         self.broken.get_or_insert(error);
         self.core.handle_output_lost(now);
         self.call_all_senders();

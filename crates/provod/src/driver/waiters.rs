@@ -46,6 +46,11 @@ impl Waiters {
         before.map(|w| w.slot) == slot
     }
 
+    #[cfg(unix)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Waits at the end of the queue, or goes on waiting at `slot`.
     pub(crate) fn wait(&mut self, slot: Option<Slot>, waker: &Waker) -> Slot {
         self.wait_as(Claim::Firm, slot, waker)

@@ -8,6 +8,10 @@ use super::Core;
 use super::admission::Listening;
 use super::listen::{Listener, Socket};
 use super::open::{connection, turn_away};
+#[cfg(unix)]
+use super::run::Homes;
+#[cfg(unix)]
+use crate::worker::Home;
 
 /// How long to wait when the system has no descriptors or memory for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -18,7 +22,10 @@ pub(super) async fn accept<S: Send + 'static>(
     core: Arc<Core<S>>,
     _listening: Listening,
     listener: Listener,
+    #[cfg(unix)] homes: Homes<S>,
 ) {
+    #[cfg(unix)]
+    let mut homes = homes.iter().cycle();
     let mut phase = core.phase.subscribe();
     let mut warned = false;
     loop {
@@ -34,7 +41,12 @@ pub(super) async fn accept<S: Send + 'static>(
             Ok(socket) => {
                 warned = false;
                 core.counters.accepted.add(1);
-                take(&core, socket);
+                take(
+                    &core,
+                    #[cfg(unix)]
+                    homes.next().cloned(),
+                    socket,
+                );
             }
             Err(e) if is_passing(&e) => {}
             Err(e) => {
@@ -61,7 +73,11 @@ fn is_passing(e: &io::Error) -> bool {
     )
 }
 
-fn take<S: Send + 'static>(core: &Arc<Core<S>>, socket: Socket) {
+fn take<S: Send + 'static>(
+    core: &Arc<Core<S>>,
+    #[cfg(unix)] home: Option<Arc<Home<S>>>,
+    socket: Socket,
+) {
     let memory = core.settings.reserve().map_err(|()| "memory");
     let admitted = memory.and_then(|m| Ok((m, core.admission.admit().ok_or("full")?)));
     let (memory, ticket) = match admitted {
@@ -71,11 +87,19 @@ fn take<S: Send + 'static>(core: &Arc<Core<S>>, socket: Socket) {
     let core = core.clone();
     match socket {
         Socket::Tcp(stream, peer) => {
-            tokio::spawn(connection(core, stream, peer.to_string().into(), ticket, memory))
+            tokio::spawn(connection(
+                core,
+                #[cfg(unix)]
+                home,
+                stream,
+                peer.to_string().into(),
+                ticket,
+                memory,
+            ))
         }
         #[cfg(unix)]
         Socket::Unix(stream) => {
-            tokio::spawn(connection(core, stream, "unix".into(), ticket, memory))
+            tokio::spawn(connection(core, home, stream, "unix".into(), ticket, memory))
         }
     };
 }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod admission;
+mod application;
 mod listen;
 mod open;
 mod over;
@@ -22,8 +23,9 @@ use tokio::sync::watch;
 use crate::BoxError;
 use crate::budget::MemoryBudget;
 use crate::config::Config;
-use crate::driver::{HandlerFuture, Shared};
+use crate::driver::Shared;
 use crate::error::Error;
+use crate::handler::Handler;
 use crate::runtime;
 use crate::websocket::WebSocket;
 
@@ -35,6 +37,7 @@ pub use request::{Accept, Request};
 pub use run::{Drain, Running};
 
 use admission::Admission;
+use application::{Application, Calls, Tasks};
 use settings::Settings;
 
 /// Listens on `address` and runs `handler` for each WebSocket, with all defaults, until the process
@@ -73,7 +76,6 @@ type OnRequest<S> = Box<
         + Send
         + Sync,
 >;
-type Handler<S> = Box<dyn Fn(WebSocket, S) -> HandlerFuture + Send + Sync>;
 
 /// A server before it starts. `S` is what [`on_request`](Self::on_request) hands to the handler.
 ///
@@ -396,6 +398,64 @@ impl<S: Send + 'static> Server<S> {
         H: Fn(WebSocket, S) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
+        self.start_application(Box::new(Tasks(Arc::new(handler)))).await
+    }
+
+    /// As [`serve_with`](Self::serve_with), for a [`Handler`].
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub async fn serve_handler<H: Handler<S>>(self, handler: H) -> Result<(), Error> {
+        self.start_handler(handler).await?.wait().await;
+        Ok(())
+    }
+
+    /// As [`start_with`](Self::start_with), for a [`Handler`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), provod::BoxError> {
+    /// use provod::handler::{Received, Socket};
+    /// use provod::{Handler, Server};
+    ///
+    /// struct Shout;
+    ///
+    /// impl Handler for Shout {
+    ///     type Peer = u32; // how many messages came so far
+    ///
+    ///     fn open(&self, ws: &mut Socket<'_>, (): ()) -> u32 {
+    ///         let _ = ws.send("say something");
+    ///         0
+    ///     }
+    ///
+    ///     fn message(&self, ws: &mut Socket<'_>, count: &mut u32, message: Received<'_>) {
+    ///         *count += 1;
+    ///         let text = message.as_text().unwrap_or_default().to_uppercase();
+    ///         let _ = ws.send(format!("{count}: {text}"));
+    ///     }
+    /// }
+    ///
+    /// let running = Server::new().listen("127.0.0.1:0").start_handler(Shout).await?;
+    /// let mut ws = provod::connect(format!("ws://{}/", running.addresses()[0])).await?;
+    /// ws.send("hello").await?;
+    /// assert_eq!(ws.recv().await?, Some("say something".into()));
+    /// assert_eq!(ws.recv().await?, Some("1: HELLO".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub async fn start_handler<H: Handler<S>>(self, handler: H) -> Result<Running, Error> {
+        self.start_application(Box::new(Calls(Arc::new(handler)))).await
+    }
+
+    async fn start_application(
+        self,
+        application: Box<dyn Application<S>>,
+    ) -> Result<Running, Error> {
         runtime::check()?;
         self.settings.check()?;
         // A worker has a few of its own, and one for each address.
@@ -408,15 +468,7 @@ impl<S: Send + 'static> Server<S> {
         let core = Arc::new(Core {
             settings: self.settings,
             on_request: self.on_request,
-            // Boxed before it is called, so that a panic of `handler` itself is caught like any
-            // other.
-            handler: {
-                let handler = Arc::new(handler);
-                Box::new(move |ws, state| {
-                    let handler = handler.clone();
-                    Box::pin(async move { handler(ws, state).await })
-                })
-            },
+            application,
             admission: Arc::new(Admission::new(max, handshakes)),
             counters: self.counters,
             phase,
@@ -439,7 +491,7 @@ enum Phase {
 struct Core<S> {
     settings: Settings,
     on_request: OnRequest<S>,
-    handler: Handler<S>,
+    application: Box<dyn Application<S>>,
     admission: Arc<Admission>,
     counters: Arc<Counters>,
     phase: watch::Sender<Phase>,

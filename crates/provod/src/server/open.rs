@@ -27,10 +27,13 @@ use crate::error::{Error, Kind, Step};
 use crate::runtime::deadline;
 use crate::transport::{Transport, write_all};
 use crate::websocket::WebSocket;
+#[cfg(unix)]
+use crate::worker::{Home, New, Stream};
 
 /// Carries one connection from its first byte to its end.
 pub(super) async fn connection<S: Send + 'static, T: Transport>(
     core: Arc<Core<S>>,
+    #[cfg(unix)] home: Option<Arc<Home<S>>>,
     mut io: T,
     peer: Box<str>,
     ticket: Ticket,
@@ -45,9 +48,24 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             let Open { shared, carry, state } = *open;
             ticket.opened(&shared);
             core.close_for_drain(&shared);
-            let handler = (core.handler)(WebSocket::new(shared.clone()), state);
-            drop(core);
             let life = logged.map(|_| Life::begin(&shared));
+            #[cfg(unix)]
+            let io = match home {
+                None => io,
+                Some(home) => match Stream::from_io(io) {
+                    Ok(Ok(stream)) => {
+                        let guard = Box::new((life, ticket));
+                        return home.adopt(New { stream, shared, carry, state, guard });
+                    }
+                    Ok(Err(error)) => {
+                        tracing::debug!(peer = shared.info.peer(), %error, "a socket broke");
+                        return shared.abort();
+                    }
+                    Err(io) => io,
+                },
+            };
+            let handler = core.application.run(WebSocket::new(shared.clone()), state);
+            drop(core);
             Driver::new(shared, io, carry, Some(handler)).await;
             drop(life);
         }

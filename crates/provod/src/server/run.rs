@@ -19,6 +19,8 @@ use crate::counters::{Counters, Stats};
 use crate::driver::Shared;
 use crate::error::{Error, Kind};
 use crate::runtime::deadline;
+#[cfg(unix)]
+use crate::worker::Home;
 
 /// The longest pause between two closes of a drain.
 const MOST_BETWEEN: Duration = Duration::from_millis(10);
@@ -80,6 +82,20 @@ impl fmt::Debug for Running {
     }
 }
 
+/// The workers that plain sockets may be given to.
+#[cfg(unix)]
+pub(super) type Homes<S> = Arc<[Arc<Home<S>>]>;
+
+/// Starts `n` of them in the runtime that this is called in, where the application has such.
+#[cfg(unix)]
+fn homes<S>(core: &Core<S>, n: usize) -> std::io::Result<Homes<S>> {
+    let mut homes = Vec::new();
+    for _ in 0..n {
+        homes.extend(core.application.start_worker()?.map(Arc::new));
+    }
+    Ok(homes.into())
+}
+
 pub(super) async fn start<S: Send + 'static>(
     core: Arc<Core<S>>,
     addresses: &[String],
@@ -109,9 +125,18 @@ pub(super) async fn start<S: Send + 'static>(
     }
     let start = |e| Error::new(Kind::Start(e));
     if workers == 0 {
+        #[cfg(unix)]
+        let homes = homes(&core, tokio::runtime::Handle::current().metrics().num_workers())
+            .map_err(start)?;
         for listener in bound {
             let listener = listener.into_listener().map_err(start)?;
-            tokio::spawn(accept(core.clone(), core.admission.listening(), listener));
+            tokio::spawn(accept(
+                core.clone(),
+                core.admission.listening(),
+                listener,
+                #[cfg(unix)]
+                homes.clone(),
+            ));
         }
         return Ok(running);
     }
@@ -124,14 +149,27 @@ pub(super) async fn start<S: Send + 'static>(
         let core = core.clone();
         let run = move || {
             runtime.block_on(async move {
+                #[cfg(unix)]
+                let homes = match homes(&core, 1) {
+                    Ok(homes) => homes,
+                    Err(e) => return tracing::error!(error = %e, "a worker cannot start"),
+                };
                 for (listening, listener) in mine {
                     match listener.into_listener() {
                         Ok(listener) => {
-                            drop(tokio::spawn(accept(core.clone(), listening, listener)));
+                            drop(tokio::spawn(accept(
+                                core.clone(),
+                                listening,
+                                listener,
+                                #[cfg(unix)]
+                                homes.clone(),
+                            )));
                         }
                         Err(e) => tracing::error!(error = %e, "a worker cannot listen"),
                     }
                 }
+                #[cfg(unix)]
+                drop(homes);
                 let mut phase = core.phase.subscribe();
                 let _ = phase.wait_for(|p| *p == Phase::Stopped).await;
                 core.admission.empty().await;

@@ -1,0 +1,49 @@
+//! The timers of a worker's connections, coarse and in one table.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The time between two ticks: an alarm rings at most so much too late.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A tick, counted from the worker's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tick(u32);
+
+#[derive(Debug)]
+pub(super) struct Alarms {
+    start: Instant,
+    /// The keys of connections, by when to look at them. A connection that was set anew stands in
+    /// several places and knows itself which one counts.
+    keys: BTreeMap<Tick, Vec<u32>>,
+}
+
+impl Alarms {
+    pub(super) fn new(start: Instant) -> Self {
+        Self { start, keys: BTreeMap::new() }
+    }
+
+    /// The first tick at or behind `at`.
+    pub(super) fn tick(&self, at: Instant) -> Tick {
+        let ticks = at.saturating_duration_since(self.start).as_nanos().div_ceil(TICK.as_nanos());
+        // After 497 days the ticks would end: what is set then is looked at in the last of them.
+        Tick(u32::try_from(ticks).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn set(&mut self, tick: Tick, key: u32) {
+        self.keys.entry(tick).or_default().push(key);
+    }
+
+    /// When the next one rings.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let (tick, _) = self.keys.first_key_value()?;
+        self.start.checked_add(TICK.checked_mul(tick.0)?)
+    }
+
+    /// Takes out those of one tick that has come.
+    pub(super) fn ring(&mut self, now: Instant) -> Option<(Tick, Vec<u32>)> {
+        if self.next()? > now { None } else { self.keys.pop_first() }
+    }
+}

@@ -1,0 +1,501 @@
+//! One connection of a worker.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use bytes::BytesMut;
+use provod_proto::{CloseCode, Message, MessageKind, Payload, Timestamp};
+
+use super::alarms::Tick;
+use super::readiness::Ready;
+use super::stream::Stream;
+use super::Desk;
+use crate::driver::{Batch, Cork, Shared, panic_text};
+use crate::group;
+use crate::handler::{Handler, Received, Socket, Wait};
+use crate::trace;
+
+pub(super) struct Entry<P> {
+    shared: Arc<Shared>,
+    stream: Stream,
+    /// What the handler keeps; `None` before it is opened and once it is closed.
+    peer: Option<P>,
+    /// Input that waits, and why.
+    held: Option<Box<Held>>,
+    /// The earliest time for which an alarm is set.
+    alarm: Option<Timestamp>,
+    /// The send queue had passed its high-water mark when it was last looked at.
+    congested: bool,
+    /// Dropped at the end.
+    _guard: Box<dyn Send>,
+}
+
+/// What is not handled before the handler's wait is over and the send queue has run low.
+#[derive(Default)]
+struct Held {
+    messages: VecDeque<(MessageKind, Payload)>,
+    /// Input that was not decoded yet.
+    rest: Vec<u8>,
+    wait: Option<Waiting>,
+    /// The socket had something to read.
+    readable: bool,
+}
+
+/// A future of the handler that runs.
+struct Waiting {
+    over: Arc<AtomicBool>,
+    task: tokio::task::AbortHandle,
+}
+
+impl Waiting {
+    fn begin(wait: Wait, shared: Arc<Shared>) -> Self {
+        let over = Arc::<AtomicBool>::default();
+        let tell = Tell { over: over.clone(), shared };
+        let task = tokio::spawn(async move {
+            let _tell = tell;
+            wait.await;
+        });
+        Self { over, task: task.abort_handle() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Says that the wait is over when it is dropped, by a panic too.
+struct Tell {
+    over: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Tell {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+        self.shared.change(|_| ());
+    }
+}
+
+impl<P> Entry<P> {
+    pub(super) fn new(stream: Stream, shared: Arc<Shared>, guard: Box<dyn Send>) -> Self {
+        let (peer, held, alarm) = (None, None, None);
+        Self { shared, stream, peer, held, alarm, congested: false, _guard: guard }
+    }
+
+    /// The first turn. `failed`: the socket could not be watched.
+    pub(super) fn open<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        state: S,
+        failed: Option<io::Error>,
+        mut carry: BytesMut,
+    ) {
+        let mut room = 0;
+        {
+            let now = self.shared.timestamp(desk.now);
+            let mut locked = self.shared.lock();
+            locked.driven_by(desk.mailbox.clone(), key);
+            locked.begin_worker_turn();
+            match failed {
+                Some(error) => locked.broken(error, now),
+                None => room = locked.gathers(self.shared.config.hard_limit),
+            }
+        }
+        let handler = desk.handler.clone();
+        let mut opened = None;
+        let cork = self.call(room, |socket, _| opened = Some(handler.open(socket, state)));
+        self.peer = opened;
+        self.turn(desk, key, cork);
+        if !carry.is_empty() {
+            self.digest(desk, key, &mut carry);
+        }
+    }
+
+    /// The socket is ready.
+    pub(super) fn ready<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        ready: Ready,
+        buffer: &mut [u8],
+    ) {
+        if !ready.readable {
+            return self.touched(desk, key);
+        }
+        if ready.ended {
+            desk.again.push(key);
+        }
+        self.read(desk, key, buffer);
+    }
+
+    /// Reads once.
+    pub(super) fn read<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        buffer: &mut [u8],
+    ) {
+        if let Some(held) = &mut self.held {
+            held.readable = true;
+            return self.touched(desk, key);
+        }
+        {
+            let mut state = self.shared.lock();
+            if !state.core.wants_input() {
+                drop(state);
+                return self.touched(desk, key);
+            }
+            if let Some((direct, room)) = state.core.direct_buffer() {
+                let n = match self.stream.read_into(direct) {
+                    Ok(n @ 1..) => n,
+                    end => {
+                        drop(state);
+                        return self.read_ended(desk, key, end.err());
+                    }
+                };
+                if n == room {
+                    desk.again.push(key);
+                }
+                let now = self.shared.timestamp(desk.now);
+                let mut batch = std::mem::take(&mut desk.batch);
+                state.begin_worker_turn();
+                state.direct_batch(n, now, &mut batch);
+                let room = state.gathers(self.shared.config.hard_limit);
+                drop(state);
+                self.handle(desk, key, batch, &[], room);
+                return self.pause();
+            }
+        }
+        match self.stream.read(buffer) {
+            Ok(n @ 1..) => {
+                if n == buffer.len() {
+                    desk.again.push(key);
+                }
+                self.digest(desk, key, &mut buffer[..n]);
+            }
+            end => self.read_ended(desk, key, end.err()),
+        }
+    }
+
+    /// A read brought no bytes.
+    fn read_ended<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        error: Option<io::Error>,
+    ) {
+        match error.as_ref().map(io::Error::kind) {
+            Some(io::ErrorKind::WouldBlock) => return self.touched(desk, key),
+            Some(io::ErrorKind::Interrupted) => return desk.again.push(key),
+            _ => {}
+        }
+        let now = self.shared.timestamp(desk.now);
+        let mut state = self.shared.lock();
+        state.begin_worker_turn();
+        state.input_over(error, now);
+        state.batch_done(now);
+        drop(state);
+        self.turn(desk, key, Cork::default());
+    }
+
+    /// Something about the connection has changed, or its socket takes output again.
+    pub(super) fn touched<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32) {
+        self.shared.lock().begin_worker_turn();
+        self.turn(desk, key, Cork::default());
+        self.resume(desk, key);
+    }
+
+    /// An alarm rings.
+    pub(super) fn alarm<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        tick: Tick,
+    ) {
+        let set = self.alarm.map(|at| desk.alarms.tick(self.shared.instant(at)));
+        if set != Some(tick) {
+            return;
+        }
+        self.alarm = None;
+        let now = self.shared.timestamp(desk.now);
+        let mut state = self.shared.lock();
+        state.begin_worker_turn();
+        state.core.handle_timeout(now);
+        state.settle();
+        drop(state);
+        self.turn(desk, key, Cork::default());
+    }
+
+    /// Handles input, or keeps what must wait.
+    fn digest<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        input: &mut [u8],
+    ) {
+        let now = self.shared.timestamp(desk.now);
+        let mut at = 0;
+        loop {
+            let mut batch = std::mem::take(&mut desk.batch);
+            let mut state = self.shared.lock();
+            state.begin_worker_turn();
+            let n = state.feed_batch(&mut input[at..], now, &mut batch);
+            let again = state.must_feed();
+            let room = state.gathers(self.shared.config.hard_limit);
+            drop(state);
+            self.handle(desk, key, batch, &input[at..at + n], room);
+            at += n;
+            if at == input.len() && !again {
+                break;
+            }
+            if self.congested || self.held.is_some() {
+                self.held.get_or_insert_default().rest.extend_from_slice(&input[at..]);
+                break;
+            }
+        }
+        self.pause();
+    }
+
+    /// Calls the handler for what has come, which lies in `input`, and writes.
+    fn handle<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        mut batch: Batch,
+        input: &[u8],
+        room: usize,
+    ) {
+        let mut cork = Cork::default();
+        if !batch.is_empty() {
+            let handler = &desk.handler;
+            cork = self.call(room, |socket, peer| {
+                let Some(peer) = peer else { return };
+                while !socket.waits()
+                    && let Some((kind, payload)) = batch.next()
+                {
+                    handler.message(socket, peer, Received::new(kind, payload, input));
+                }
+            });
+            if let Some(held) = &mut self.held {
+                while let Some((kind, payload)) = batch.next() {
+                    held.messages.push_back(owned(kind, payload, input));
+                }
+            }
+            batch.clear();
+        }
+        desk.batch = batch;
+        self.shared.lock().batch_done(self.shared.timestamp(desk.now));
+        self.turn(desk, key, cork);
+    }
+
+    /// Stops reading where there is a reason to.
+    fn pause(&mut self) {
+        if self.congested || self.held.is_some() {
+            // What it does not read now it does not learn of again.
+            self.held.get_or_insert_default().readable = true;
+            self.shared.lock().core.handle_reading_paused();
+        }
+    }
+
+    /// Goes on where nothing holds it up any more.
+    fn resume<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32) {
+        let waits = |held: &Held| held.wait.as_ref().is_some_and(|wait| !wait.is_over());
+        let Some(mut held) = self.held.take_if(|held| !self.congested && !waits(held)) else {
+            return;
+        };
+        held.wait = None;
+        let now = self.shared.timestamp(desk.now);
+        let room = {
+            let mut state = self.shared.lock();
+            state.begin_worker_turn();
+            state.core.handle_reading_resumed(now);
+            state.gathers(self.shared.config.hard_limit)
+        };
+        let handler = desk.handler.clone();
+        let messages = &mut held.messages;
+        let cork = self.call(room, |socket, peer| {
+            let Some(peer) = peer else { return messages.clear() };
+            while !socket.waits()
+                && let Some((kind, payload)) = messages.pop_front()
+            {
+                handler.message(socket, peer, Received::new(kind, payload, &[]));
+            }
+        });
+        self.turn(desk, key, cork);
+        if self.held.is_some() || self.congested {
+            let now_held = self.held.get_or_insert_default();
+            now_held.messages = held.messages;
+            now_held.rest = held.rest;
+            return self.pause();
+        }
+        if held.readable {
+            desk.again.push(key);
+        }
+        if held.rest.is_empty() {
+            self.shared.lock().batch_done(now);
+            self.turn(desk, key, Cork::default());
+        } else {
+            self.digest(desk, key, &mut held.rest);
+        }
+    }
+
+    /// Calls the handler, catches its panics, and begins what it wants to wait for. Returns what it
+    /// has said.
+    fn call(&mut self, room: usize, f: impl FnOnce(&mut Socket<'_>, Option<&mut P>)) -> Cork {
+        if room > 0 {
+            Cork::begin(&self.shared);
+        }
+        let stream = &mut self.stream;
+        let mut through = |slices: &[IoSlice<'_>]| stream.write(slices);
+        let mut socket = Socket::new(&self.shared, room, Some(&mut through));
+        let peer = self.peer.as_mut();
+        let result = catch_unwind(AssertUnwindSafe(|| f(&mut socket, peer)));
+        let wait = socket.take_wait();
+        let cork = if room > 0 { Cork::end() } else { Cork::default() };
+        if let Some(wait) = wait {
+            let wait = Waiting::begin(wait, self.shared.clone());
+            self.held.get_or_insert_default().wait = Some(wait);
+        }
+        if let Err(panic) = result {
+            let (peer, what) = (self.shared.info.peer(), panic_text(&*panic));
+            tracing::error!(peer, panic = what, "a handler panicked, closing with 1011");
+            // Whatever it kept may be half changed.
+            let kept = self.peer.take();
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(kept)));
+            let now = self.shared.now();
+            let mut state = self.shared.lock();
+            state.counters.panics.add(1);
+            state.close_with(CloseCode::INTERNAL_ERROR, "", now);
+        }
+        cork
+    }
+
+    /// Writes, and looks at what has come of everything since the last turn.
+    fn turn<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32, cork: Cork) {
+        let now = self.shared.timestamp(desk.now);
+        let stream = &mut self.stream;
+        let mut state = self.shared.lock();
+        if cork.messages > 0 {
+            state.write_frames(&cork, |frames| stream.write(&[IoSlice::new(frames)]));
+        }
+        cork.put();
+        if state.has_to_transmit() {
+            let more = state.transmit(now, |slices| match stream.write(slices) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                result => Poll::Ready(result),
+            });
+            if more {
+                state.tell_later();
+            }
+        }
+        if state.core.poll_half_close() && stream.half_close().is_err() {
+            // The peer is gone, which is all that is waited for here.
+            state.core.handle_lost(now);
+        }
+        let (frames, violation) = (state.core.poll_trace(), state.take_violation());
+        if !frames.is_empty() || violation.is_some() {
+            // A log may go to this connection.
+            drop(state);
+            trace::write(frames, self.shared.info.peer());
+            if let Some(error) = violation {
+                tracing::debug!(peer = self.shared.info.peer(), %error, "closing");
+            }
+            state = self.shared.lock();
+        }
+        state.settle();
+        let congested = state.is_congested() && state.core.can_send();
+        let drained = std::mem::replace(&mut self.congested, congested) && !congested;
+        let closed = state.core.closed().is_some();
+        let done = state.core.is_done();
+        let left = if done { state.take_groups() } else { Vec::new() };
+        let next = state.core.poll_timeout();
+        state.end_worker_turn();
+        let overdrawn = state.account();
+        drop(state);
+        group::leave_all(left);
+        if let Some(budget) = overdrawn {
+            budget.relieve();
+        }
+        if drained && !closed {
+            self.drained(desk, key);
+        }
+        // What came before the end is handled first.
+        if closed && self.held.is_none() {
+            self.closed(desk);
+            if done {
+                desk.over.push(key);
+                return;
+            }
+        }
+        if let Some((at, _)) = next
+            && self.alarm.is_none_or(|set| at < set)
+        {
+            self.alarm = Some(at);
+            desk.alarms.set(desk.alarms.tick(self.shared.instant(at)), key);
+        }
+    }
+
+    fn drained<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32) {
+        let handler = desk.handler.clone();
+        let room = {
+            let mut state = self.shared.lock();
+            state.begin_worker_turn();
+            state.gathers(self.shared.config.hard_limit)
+        };
+        let cork = self.call(room, |socket, peer| {
+            if let Some(peer) = peer {
+                handler.drained(socket, peer);
+            }
+        });
+        let mut state = self.shared.lock();
+        state.queue_frames(&cork);
+        if state.core.has_output() {
+            state.tell_later();
+        }
+        state.end_worker_turn();
+        drop(state);
+        cork.put();
+        let _ = key;
+    }
+
+    /// Tells the handler of the end, once.
+    fn closed<H: Handler<S, Peer = P>, S>(&mut self, desk: &Desk<H>) {
+        let Some(peer) = self.peer.take() else { return };
+        let Some(closed) = self.shared.lock().core.closed().cloned() else { return };
+        let told = catch_unwind(AssertUnwindSafe(|| desk.handler.close(peer, &closed)));
+        if let Err(panic) = told {
+            let (peer, what) = (self.shared.info.peer(), panic_text(&*panic));
+            tracing::error!(peer, panic = what, "a handler panicked at the end of a connection");
+        }
+    }
+
+    /// The worker ends.
+    pub(super) fn drop_with<H: Handler<S, Peer = P>, S>(&mut self, desk: &Desk<H>) {
+        let now = self.shared.now();
+        let mut state = self.shared.lock();
+        state.core.handle_lost(now);
+        state.settle();
+        let left = state.take_groups();
+        state.account();
+        drop(state);
+        group::leave_all(left);
+        self.closed(desk);
+    }
+}
+
+/// A message that lies in `input`, to be kept.
+fn owned(kind: MessageKind, payload: Payload, input: &[u8]) -> (MessageKind, Payload) {
+    let message: Message = Received::new(kind, payload, input).into_message();
+    (kind, Payload::Owned(message.into_bytes()))
+}

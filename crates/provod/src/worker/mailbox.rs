@@ -1,0 +1,74 @@
+//! How other tasks and threads reach a worker.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+/// What a worker is told between its turns: which connections to look at.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox(Mutex<Mail>);
+
+#[derive(Debug, Default)]
+struct Mail {
+    touched: Vec<u32>,
+    /// A connection is new, or nobody will bring any more.
+    news: bool,
+    /// Nobody will bring connections any more.
+    deserted: bool,
+    /// The worker, while it sleeps.
+    asleep: Option<Waker>,
+}
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        // Nothing under the lock can panic half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something about this connection has changed. Returns whom to wake, once nothing is locked.
+    #[must_use]
+    pub(crate) fn touch(&self, key: u32) -> Option<Waker> {
+        let mut mail = self.lock();
+        mail.touched.push(key);
+        mail.asleep.take()
+    }
+
+    /// A connection is new.
+    pub(super) fn tell(&self) {
+        self.news(false);
+    }
+
+    /// Nobody will bring connections any more.
+    pub(super) fn desert(&self) {
+        self.news(true);
+    }
+
+    pub(super) fn is_deserted(&self) -> bool {
+        self.lock().deserted
+    }
+
+    fn news(&self, last: bool) {
+        let mut mail = self.lock();
+        mail.news = true;
+        mail.deserted |= last;
+        let asleep = mail.asleep.take();
+        drop(mail);
+        if let Some(waker) = asleep {
+            waker.wake();
+        }
+    }
+
+    /// Takes the mail into `touched`, which is empty. Where there is none, `worker` is woken by
+    /// the next.
+    pub(super) fn take(&self, touched: &mut Vec<u32>, worker: &Waker) -> bool {
+        let mut mail = self.lock();
+        std::mem::swap(&mut mail.touched, touched);
+        let any = std::mem::take(&mut mail.news) || !touched.is_empty();
+        if !any {
+            match &mut mail.asleep {
+                Some(waker) => waker.clone_from(worker),
+                asleep => *asleep = Some(worker.clone()),
+            }
+        }
+        any
+    }
+}
