@@ -16,7 +16,7 @@ use crate::event::{Event, Progress, TracedFrame, Whole};
 use crate::handshake::DeflateParams;
 use crate::keepalive::Keepalive;
 use crate::mask::MaskSource;
-use crate::receive::{Incoming, Step};
+use crate::receive::{Incoming, Rules, Step};
 use crate::send::{Deflate, Encoded, Outgoing};
 use crate::time::Timestamp;
 use crate::timer::{TimerKind, Timers};
@@ -112,6 +112,10 @@ pub struct Connection {
     /// What an open connection has no need of.
     rare: Option<Box<Rare>>,
     state: State,
+    /// Whose frames come in.
+    sender: Side,
+    /// Messages are given out in pieces.
+    streamed: bool,
     eof: bool,
     half_close: bool,
 }
@@ -132,7 +136,7 @@ struct Rare {
 // What every idle connection takes, all in all where it is a server's and does not compress: there
 // may be millions.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Connection>() <= 144);
+const _: () = assert!(size_of::<Connection>() <= 136);
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,12 +170,14 @@ impl Connection {
             Keepalive::start(keepalive, &mut timers, now);
         }
         Self {
-            incoming: Incoming::new(side.peer(), inflater),
+            incoming: Incoming::new(inflater),
             outgoing: Outgoing::new(masks, compressor),
             timers,
             keepalive: Keepalive::default(),
             rare: None,
             state: State::Open,
+            sender: side.peer(),
+            streamed: false,
             eof: false,
             half_close: false,
             config,
@@ -192,11 +198,11 @@ impl Connection {
     pub fn handle_input(&mut self, input: &mut [u8], now: Timestamp) -> Result<Progress, Error> {
         // All that is not of the usual kind is looked at behind this.
         if self.state == State::Open && !self.config.trace && self.rare.is_none() {
-            match self.incoming.whole_message(input, &self.config.limits) {
+            match self.incoming.whole_message(input, self.sender, &self.config.limits) {
                 Ok(None) => {}
                 Ok(Some(whole)) => {
                     self.keepalive.alive(&mut self.timers);
-                    return Ok(whole.into_progress());
+                    return Ok(whole.into_progress(self.streamed));
                 }
                 Err(e) => return Err(self.fail(e, now)),
             }
@@ -216,7 +222,9 @@ impl Connection {
             // Nothing that follows a Close means anything (RFC 6455 section 5.5.1).
             return Ok(Progress { consumed: input.len(), event: None, again: false });
         }
-        match self.incoming.step(input, &self.config.limits) {
+        let limits = &self.config.limits;
+        let rules = Rules { sender: self.sender, streamed: self.streamed, limits };
+        match self.incoming.step(input, &rules) {
             Ok(step) => {
                 self.trace_received(&step, input);
                 Ok(self.stepped(step, now))
@@ -240,18 +248,18 @@ impl Connection {
         most: usize,
         found: &mut Vec<Whole>,
     ) -> Result<usize, Error> {
-        if self.state != State::Open
-            || self.config.trace
-            || self.rare.is_some()
-            || self.incoming.is_streamed()
-        {
+        if self.state != State::Open || self.config.trace || self.rare.is_some() || self.streamed {
             return Ok(0);
         }
         // Places in it must fit into 32 bits.
         let within = input.len().min(u32::MAX as usize);
         let mut at = 0;
         for _ in 0..most {
-            match self.incoming.whole_message(&mut input[at..within], &self.config.limits) {
+            match self.incoming.whole_message(
+                &mut input[at..within],
+                self.sender,
+                &self.config.limits,
+            ) {
                 Ok(None) => break,
                 Ok(Some(one)) => {
                     let (start, len) = ((at + one.at) as u32, (one.end - one.at) as u32);
@@ -518,7 +526,7 @@ impl Connection {
     // ---- inside ----
 
     fn side(&self) -> Side {
-        self.incoming.sender().peer()
+        self.sender.peer()
     }
 
     fn rare(&mut self) -> &mut Rare {

@@ -26,15 +26,14 @@ pub(crate) struct Step {
 /// A message that lies whole in the input, unmasked.
 pub(crate) struct Located {
     pub(crate) kind: MessageKind,
-    streamed: bool,
     pub(crate) at: usize,
     pub(crate) end: usize,
 }
 
 impl Located {
     #[inline(always)]
-    pub(crate) fn into_progress(self) -> Progress {
-        let Self { kind, streamed, at, end } = self;
+    pub(crate) fn into_progress(self, streamed: bool) -> Progress {
+        let Self { kind, at, end } = self;
         let payload = Payload::Located(at..end);
         let event = if streamed {
             Event::Chunk { kind, first: true, last: true, payload }
@@ -46,10 +45,12 @@ impl Located {
 }
 
 /// What holds for all messages of a connection.
-struct Rules<'a> {
-    sender: Side,
-    streamed: bool,
-    limits: &'a Limits,
+pub(crate) struct Rules<'a> {
+    /// Whose frames these are.
+    pub(crate) sender: Side,
+    /// Messages are given out in pieces.
+    pub(crate) streamed: bool,
+    pub(crate) limits: &'a Limits,
 }
 
 #[derive(Debug)]
@@ -57,27 +58,16 @@ pub(crate) struct Incoming {
     inflater: Option<Box<Inflater>>,
     /// What has begun to arrive; nothing is kept between messages.
     partial: Option<Box<Partial>>,
-    sender: Side,
-    streamed: bool,
 }
 
 impl Incoming {
-    pub(crate) fn new(sender: Side, inflater: Option<Box<Inflater>>) -> Self {
-        Self { inflater, partial: None, sender, streamed: false }
+    pub(crate) fn new(inflater: Option<Box<Inflater>>) -> Self {
+        Self { inflater, partial: None }
     }
 
-    /// Whose frames these are.
-    pub(crate) fn sender(&self) -> Side {
-        self.sender
-    }
-
-    pub(crate) fn is_streamed(&self) -> bool {
-        self.streamed
-    }
-
-    pub(crate) fn set_streamed(&mut self, on: bool) {
-        self.streamed = on;
-        if on && let Some(partial) = &mut self.partial {
+    /// What has begun to arrive is given out in pieces from here.
+    pub(crate) fn stream(&mut self) {
+        if let Some(partial) = &mut self.partial {
             partial.stream();
         }
     }
@@ -111,6 +101,7 @@ impl Incoming {
     pub(crate) fn whole_message(
         &self,
         input: &mut [u8],
+        sender: Side,
         limits: &Limits,
     ) -> Result<Option<Located>, Error> {
         if self.partial.is_some() {
@@ -123,7 +114,7 @@ impl Incoming {
             0x82 => MessageKind::Binary,
             _ => return Ok(None),
         };
-        let (key_size, len7) = match self.sender {
+        let (key_size, len7) = match sender {
             Side::Client => (4, usize::from(second ^ 0x80)),
             Side::Server => (0, usize::from(second)),
         };
@@ -149,14 +140,13 @@ impl Incoming {
         if kind == MessageKind::Text && !is_utf8(payload) {
             return Err(ProtocolError::InvalidUtf8.into());
         }
-        Ok(Some(Located { kind, streamed: self.streamed, at, end: at + len }))
+        Ok(Some(Located { kind, at, end: at + len }))
     }
 
     /// Handles at most one frame, of any kind and however little of it has come.
-    pub(crate) fn step(&mut self, input: &mut [u8], limits: &Limits) -> Result<Step, Error> {
+    pub(crate) fn step(&mut self, input: &mut [u8], rules: &Rules<'_>) -> Result<Step, Error> {
         let mut partial = self.partial.take().unwrap_or_default();
-        let rules = Rules { sender: self.sender, streamed: self.streamed, limits };
-        let step = partial.step(input, self.inflater.as_deref_mut(), &rules);
+        let step = partial.step(input, self.inflater.as_deref_mut(), rules);
         if !partial.at_border() {
             self.partial = Some(partial);
         }

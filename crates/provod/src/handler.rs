@@ -209,7 +209,7 @@ impl<'a> Socket<'a> {
     /// The subprotocol that was agreed.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.shared.info.subprotocol.as_deref()
+        self.shared.info.subprotocol()
     }
 
     /// Bytes that are queued and not yet handed to the system.

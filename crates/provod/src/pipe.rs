@@ -71,13 +71,7 @@ pub fn pipe_with(client: Config, server: Config) -> (WebSocket, WebSocket) {
 
 fn end<T: Transport>(io: T, role: Role, config: Config) -> WebSocket {
     let core = Arc::new(config.core());
-    let info = Info {
-        peer: "pipe".into(),
-        target: "/".into(),
-        subprotocol: None,
-        deflate: None,
-        response: None,
-    };
+    let info = Info::new("pipe", "/", None, None, None);
     let connection = |now| Connection::new(role, core, None, now);
     let shared = Shared::new(connection, info, Arc::new(config), Arc::default());
     tokio::spawn(Driver::new(shared.clone(), io, bytes::BytesMut::new(), None));

@@ -354,7 +354,7 @@ impl WebSocket {
     /// The subprotocol that was agreed.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.shared().info.subprotocol.as_deref()
+        self.shared().info.subprotocol()
     }
 
     /// What was agreed about permessage-deflate; `None` when it was not.
@@ -367,7 +367,7 @@ impl WebSocket {
     /// server's side.
     #[must_use]
     pub fn response(&self) -> Option<&HttpResponse> {
-        self.shared().info.response.as_deref()
+        self.shared().info.response()
     }
 
     /// Bytes that are queued and not yet handed to the system.

@@ -192,7 +192,10 @@ impl Connection {
     /// begun comes with the next call of [`handle_input`](Self::handle_input), which needs no input
     /// for it. Off again, a message that was begun in pieces ends in pieces.
     pub fn stream_messages(&mut self, on: bool) {
-        self.incoming.set_streamed(on);
+        self.streamed = on;
+        if on {
+            self.incoming.stream();
+        }
     }
 
     pub(super) fn may_send(&self) -> Result<(), UsageError> {

@@ -54,13 +54,10 @@ pub(super) async fn open<T: Transport>(
     // A server may answer before it has read all of the request, but frames come behind it.
     let rest = write_all(&mut io, exchange.unsent);
     timeout_at(deadline, rest).await.map_err(late)?.map_err(|e| Error::new(Kind::Transport(e)))?;
-    let info = Info {
-        peer: peer.into(),
-        target: address.target().into(),
-        subprotocol: accepted.subprotocol.map(Into::into),
-        deflate: accepted.deflate.map(|agreed| agreed.params),
-        response: Some(Box::new(HttpResponse::new(head, Bytes::new()))),
-    };
+    let response = HttpResponse::new(head, Bytes::new());
+    let deflate = accepted.deflate.map(|agreed| agreed.params);
+    let subprotocol = accepted.subprotocol.as_deref();
+    let info = Info::new(&peer, address.target(), subprotocol, deflate, Some(response));
     let setup = accepted.deflate.map(|agreed| DeflateSetup {
         params: agreed.params,
         compress: agreed.compress,

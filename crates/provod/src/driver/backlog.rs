@@ -172,7 +172,7 @@ impl State {
         displaced: &mut Vec<Prepared>,
     ) -> Delivery {
         let open = self.core.can_send();
-        let senders_wait = !self.senders.is_turn(None);
+        let senders_wait = !self.is_next(None);
         let Some(backlogs) = self.backlogs.as_mut().filter(|_| open) else { return Delivery::Gone };
         let Some(line) = backlogs.lines.get_mut(&id).filter(|l| !l.over) else {
             return Delivery::Gone;
@@ -190,7 +190,7 @@ impl State {
         let senders_first = !bounded && backlogs.senders_turn && senders_wait;
         if line.waiting.is_empty()
             && !senders_first
-            && line.may_send(&self.core, self.high_water)
+            && line.may_send(&self.core, self.high_water as usize)
             && line.send(&mut self.core, message)
         {
             if bounded && cost(message) > large.max(hard_limit / 8) {
@@ -223,16 +223,16 @@ impl State {
 
     /// Moves what waits into the send queue as far as there is room.
     pub(super) fn refill(&mut self) {
+        let senders_wait = self.backlogs.is_some() && !self.is_next(None);
         let Some(backlogs) = self.backlogs.as_mut().filter(|b| !b.turns.is_empty()) else {
             return;
         };
         if !self.core.can_send() {
             return self.drop_backlogs();
         }
-        let senders_wait = !self.senders.is_turn(None);
         backlogs.senders_turn &= senders_wait;
         let mut turn = !backlogs.senders_turn;
-        let high_water = self.high_water;
+        let high_water = self.high_water as usize;
         if !turn || self.core.held() >= high_water {
             return;
         }
@@ -249,7 +249,7 @@ impl State {
     /// Whether a line has let a sender go first who may be passed now.
     pub(super) fn is_group_next(&self) -> bool {
         let waits = |b: &Backlogs| b.senders_turn && !b.turns.is_empty();
-        self.backlogs.as_deref().is_some_and(waits) && self.senders.is_turn(None)
+        self.backlogs.as_deref().is_some_and(waits) && self.is_next(None)
     }
 
     /// Moves all that waits into the send queue: a Close goes behind it.

@@ -35,9 +35,72 @@ impl Item {
 }
 
 /// Messages in their order, some of them in pieces. All pieces of a message stand together, and
-/// only those of the last one may be incomplete.
+/// only those of the last one may be incomplete. Nothing is kept while there is none.
 #[derive(Debug, Default)]
-pub(crate) struct Inbox {
+pub(crate) struct Inbox(Option<Box<Letters>>);
+
+impl Inbox {
+    pub(crate) fn push(&mut self, message: Message) {
+        self.0.get_or_insert_default().push_item(Item::Message(message));
+    }
+
+    pub(crate) fn push_piece(&mut self, piece: Piece) {
+        self.change(|letters| {
+            letters.push_item(Item::Piece(piece));
+            // What nobody wants must not hold up what follows it.
+            letters.skip();
+        });
+    }
+
+    /// The next message, whole. Pieces are kept here until all have come.
+    pub(crate) fn pop(&mut self) -> Option<Message> {
+        self.0.as_ref()?;
+        self.change(Letters::pop)
+    }
+
+    /// The next piece; a whole message is one.
+    pub(crate) fn pop_piece(&mut self) -> Option<Piece> {
+        self.0.as_ref()?;
+        self.change(Letters::pop_piece)
+    }
+
+    /// The rest of a message, of which a piece was given out, is not wanted.
+    pub(crate) fn skip_rest(&mut self) {
+        if self.0.is_some() {
+            self.change(Letters::skip_rest);
+        }
+    }
+
+    fn change<R>(&mut self, change: impl FnOnce(&mut Letters) -> R) -> R {
+        let result = change(self.0.get_or_insert_default());
+        self.0.take_if(|letters| letters.is_unused());
+        result
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|letters| letters.items.is_empty())
+    }
+
+    /// Memory that waits to be taken, about: what read-ahead is measured by.
+    pub(crate) fn cost(&self) -> usize {
+        self.0.as_ref().map_or(0, |letters| letters.cost)
+    }
+
+    /// Memory that is held, also for a message that was begun to be taken: what a budget counts.
+    pub(crate) fn held(&self) -> usize {
+        let joining = |letters: &Letters| letters.joining.as_ref().map_or(0, |j| j.1.capacity());
+        self.0.as_ref().map_or(0, |letters| letters.cost + joining(letters))
+    }
+
+    /// Throws all away; returns how many messages that were.
+    pub(crate) fn clear(&mut self) -> usize {
+        let ends = |item: &&Item| !matches!(item, Item::Piece(Piece { last: false, .. }));
+        self.0.take().map_or(0, |letters| letters.items.iter().filter(ends).count())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Letters {
     items: VecDeque<Item>,
     cost: usize,
     /// Pieces that were taken for a message that is wanted whole.
@@ -48,15 +111,9 @@ pub(crate) struct Inbox {
     skipping: bool,
 }
 
-impl Inbox {
-    pub(crate) fn push(&mut self, message: Message) {
-        self.push_item(Item::Message(message));
-    }
-
-    pub(crate) fn push_piece(&mut self, piece: Piece) {
-        self.push_item(Item::Piece(piece));
-        // What nobody wants must not hold up what follows it.
-        self.skip();
+impl Letters {
+    fn is_unused(&self) -> bool {
+        self.items.is_empty() && self.joining.is_none() && !self.begun && !self.skipping
     }
 
     fn push_item(&mut self, item: Item) {
@@ -67,9 +124,6 @@ impl Inbox {
     fn pop_item(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.cost -= item.cost();
-        if self.items.is_empty() && self.items.capacity() > 64 {
-            self.items = VecDeque::new();
-        }
         Some(item)
     }
 
@@ -89,8 +143,7 @@ impl Inbox {
         }
     }
 
-    /// The next message, whole. Pieces are kept here until all have come.
-    pub(crate) fn pop(&mut self) -> Option<Message> {
+    fn pop(&mut self) -> Option<Message> {
         self.skip();
         loop {
             let piece = match self.pop_item()? {
@@ -112,8 +165,7 @@ impl Inbox {
         }
     }
 
-    /// The next piece; a whole message is one.
-    pub(crate) fn pop_piece(&mut self) -> Option<Piece> {
+    fn pop_piece(&mut self) -> Option<Piece> {
         self.skip();
         let piece = match self.joining.take() {
             Some(joining) => {
@@ -131,32 +183,9 @@ impl Inbox {
         Some(piece)
     }
 
-    /// The rest of a message, of which a piece was given out, is not wanted.
-    pub(crate) fn skip_rest(&mut self) {
+    fn skip_rest(&mut self) {
         self.skipping |= std::mem::take(&mut self.begun);
         self.skip();
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    /// Memory that waits to be taken, about: what read-ahead is measured by.
-    pub(crate) fn cost(&self) -> usize {
-        self.cost
-    }
-
-    /// Memory that is held, also for a message that was begun to be taken: what a budget counts.
-    pub(crate) fn held(&self) -> usize {
-        self.cost + self.joining.as_ref().map_or(0, |joining| joining.1.capacity())
-    }
-
-    /// Throws all away; returns how many messages that were.
-    pub(crate) fn clear(&mut self) -> usize {
-        let ends = |item: &&Item| !matches!(item, Item::Piece(Piece { last: false, .. }));
-        let n = self.items.iter().filter(ends).count();
-        *self = Self::default();
-        n
     }
 }
 

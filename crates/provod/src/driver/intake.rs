@@ -8,6 +8,7 @@ use provod_proto::{Event, MessageKind, Payload, Timestamp};
 
 use super::inbox::{Ended, Piece, message};
 use super::state::State;
+use super::waiters::Waits;
 use crate::error::Kind;
 
 /// Located payloads below this are copied out of the worker's buffer. Longer ones are split off it
@@ -21,11 +22,11 @@ pub(super) const FEED_PINGS: usize = 32;
 
 impl State {
     pub(crate) fn is_inbox_full(&self) -> bool {
-        !self.discard && self.inbox.cost() >= self.read_ahead.max(1)
+        !self.discard && self.inbox.cost() >= self.read_ahead().max(1)
     }
 
     pub(super) fn is_inbox_half_empty(&self) -> bool {
-        self.discard || self.inbox.cost() <= self.read_ahead / 2
+        self.discard || self.inbox.cost() <= self.read_ahead() / 2
     }
 
     /// Whether the driver may read. Once the inbox has been full, not before half of it was taken:
@@ -105,7 +106,7 @@ impl State {
                 break;
             }
         }
-        self.work += work;
+        self.add_work(work);
         // An empty rest would keep the worker's whole buffer all the same.
         let rest = if at == input.len() { BytesMut::new() } else { input.split_off(at) };
         debug_assert_eq!(split + at + rest.len(), before.1);
@@ -119,7 +120,7 @@ impl State {
     pub(crate) fn direct(&mut self, n: usize, now: Timestamp, own: &Waker) {
         self.counters.bytes_in.add(n as u64);
         let before = self.inbox.cost();
-        self.work += 1 + n / 1024;
+        self.add_work(1 + n / 1024);
         match self.core.handle_direct(n, now) {
             Ok(progress) => match progress.event {
                 Some(Event::Message { kind, payload: Payload::Owned(bytes) }) => {
@@ -173,10 +174,11 @@ impl State {
     /// 6455 section 5.5.3). `rtt` is exact; without it the time in our own queue counts too.
     pub(super) fn pong(&mut self, payload: &[u8], rtt: Option<Duration>, now: Timestamp) {
         let Ok(id) = payload.try_into().map(u64::from_be_bytes) else { return };
-        if !self.pings.iter().any(|p| p.id == id) {
+        let Some(Waits { pings, .. }) = self.waits.as_deref_mut() else { return };
+        if !pings.iter().any(|p| p.id == id) {
             return;
         }
-        for waiting in self.pings.iter_mut().filter(|p| p.id <= id && p.answer.is_none()) {
+        for waiting in pings.iter_mut().filter(|p| p.id <= id && p.answer.is_none()) {
             let since = now.since(waiting.queued);
             waiting.answer = Some(if waiting.id == id { rtt.unwrap_or(since) } else { since });
             self.calls.extend(waiting.waker.take());
@@ -185,7 +187,7 @@ impl State {
 
     /// The reader in the driver's own task runs next anyway; one elsewhere is woken.
     pub(super) fn wake_reader(&mut self, before: usize, own: &Waker) {
-        if self.inbox.cost() == before && self.ended.is_none() {
+        if self.inbox.cost() == before && self.ended().is_none() {
             return;
         }
         if let Some(reader) = self.reader.take()
@@ -201,7 +203,7 @@ impl State {
             Some(error) => self.broken(error, now),
             None => {
                 self.core.handle_eof(now);
-                let lost = self.broken.take().map_or(Kind::Ended, Kind::Transport);
+                let lost = self.take_broken().map_or(Kind::Ended, Kind::Transport);
                 self.end_input(Ended::lost(lost), now);
                 self.settle();
             }
@@ -210,23 +212,22 @@ impl State {
 
     /// The transport is broken.
     pub(crate) fn broken(&mut self, error: std::io::Error, now: Timestamp) {
-        self.broken.get_or_insert(error);
+        self.end().broken.get_or_insert(error);
         self.core.handle_lost(now);
         self.settle();
     }
 
     pub(super) fn end_input(&mut self, ended: Ended, now: Timestamp) {
         if let Ended::Failed(e) = &ended {
-            self.violation = Some(e.clone());
+            self.end().violation = Some(e.clone());
         }
-        self.ended.get_or_insert(ended);
+        self.end().ended.get_or_insert(ended);
         // Where no message has ever come there is none that the application might still answer.
         let nothing_open = !self.received || (self.inbox.is_empty() && self.awaits_end);
         if self.discard || nothing_open {
             self.core.release_close(now);
         }
-        let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());
-        self.calls.extend(pings.chain(self.reader.take()));
+        self.call_readers();
     }
 
     pub(super) fn discard(&mut self, now: Timestamp) {

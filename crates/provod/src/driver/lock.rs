@@ -9,24 +9,27 @@ use super::state::State;
 /// Tasks to wake. What a waker does is not ours: it may lock what its owner holds while it uses the
 /// connection, so none is called under the connection's lock.
 #[derive(Debug, Default)]
-pub(crate) struct Calls {
+pub(crate) struct Calls(Option<Box<Called>>);
+
+#[derive(Debug)]
+struct Called {
     /// Mostly there is one.
-    first: Option<Waker>,
+    first: Waker,
     more: Vec<Waker>,
 }
 
 impl Calls {
     pub(crate) fn add(&mut self, waker: Waker) {
-        match self.first {
-            None => self.first = Some(waker),
-            Some(_) => self.more.push(waker),
+        match &mut self.0 {
+            None => self.0 = Some(Box::new(Called { first: waker, more: Vec::new() })),
+            Some(called) => called.more.push(waker),
         }
     }
 
     /// Takes all of them out.
     pub(crate) fn take(&mut self) -> impl Iterator<Item = Waker> + use<> {
-        let Self { first, more } = std::mem::take(self);
-        first.into_iter().chain(more)
+        let called = self.0.take().into_iter();
+        called.flat_map(|called| std::iter::once(called.first).chain(called.more))
     }
 }
 
@@ -63,6 +66,7 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         let Some(mut guard) = self.0.take() else { return };
         let calls = guard.calls.take();
+        guard.waits.take_if(|waits| waits.is_empty());
         drop(guard);
         calls.for_each(Waker::wake);
     }

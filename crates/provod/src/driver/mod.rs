@@ -11,6 +11,7 @@ mod backlog;
 mod batch;
 mod cork;
 mod inbox;
+mod info;
 mod intake;
 mod lock;
 mod pieces;
@@ -41,9 +42,10 @@ pub(crate) use backlog::Delivery;
 pub(crate) use batch::Batch;
 pub(crate) use cork::Cork;
 pub(crate) use inbox::Piece;
+pub(crate) use info::Info;
 pub(crate) use lock::Calls;
 pub(crate) use pieces::Flush;
-pub(crate) use shared::{Info, Place, Queue, Shared};
+pub(crate) use shared::{Place, Queue, Shared};
 pub(crate) use waiters::{Claim, Slot};
 
 /// The size of a worker's read buffer.
@@ -306,7 +308,7 @@ impl<T: Transport> Future for Driver<T> {
                 this.carry = BytesMut::new();
                 left = state.take_groups();
             }
-            state.carried = this.carry.capacity();
+            state.carry(this.carry.capacity());
             let overdrawn = state.account();
             let over = this.io.is_none() && (this.handler.is_none() || state.is_aborted());
             let more = more || state.is_worked_off();

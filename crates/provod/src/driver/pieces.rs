@@ -27,7 +27,7 @@ impl Shared {
             input_taken(state);
             return Poll::Ready(Ok(piece));
         }
-        match &state.ended {
+        match state.ended() {
             // The message stays cut. The Close that is owed waits for whoever asks for the next
             // message.
             Some(Ended::Close) => Poll::Ready(Err(Error::new(Kind::Cut))),
@@ -65,7 +65,7 @@ impl Shared {
     pub(crate) fn poll_room(&self, waker: &Waker) -> Poll<()> {
         let mut state = self.lock();
         if state.core.can_send() && state.is_congested() {
-            register(&mut state.streamer, waker);
+            register(&mut state.waits.get_or_insert_default().streamer, waker);
             return Poll::Pending;
         }
         Poll::Ready(())
@@ -103,7 +103,9 @@ impl Shared {
         let now = self.now();
         self.change(|state| {
             state.streaming = false;
-            state.streamer = None;
+            if let Some(waits) = &mut state.waits {
+                waits.streamer = None;
+            }
             if unfinished {
                 let reason = "a message was not finished";
                 state.close(CloseFrame::new(CloseCode::INTERNAL_ERROR, reason).ok(), now);
@@ -142,14 +144,14 @@ impl Shared {
                 Ok(())
             });
         }
-        if state.broken.is_some() || state.has_given_way() {
+        if state.is_broken() || state.has_given_way() {
             return Poll::Ready(Err(Error::new(Kind::Closed)));
         }
         let mark = *flush.mark.get_or_insert_with(|| state.core.mark());
         if state.core.marks_passed() > mark {
             return Poll::Ready(Ok(()));
         }
-        flush.slot = Some(state.flushed.wait(flush.slot, waker));
+        flush.slot = Some(state.waits.get_or_insert_default().flushed.wait(flush.slot, waker));
         Poll::Pending
     }
 }

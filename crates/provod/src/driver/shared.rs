@@ -1,55 +1,26 @@
 //! The state that a driver and the handles to it share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use provod_proto::handshake::DeflateParams;
 use provod_proto::{CloseFrame, Closed, Compress, Connection, Message, Prepared, Timestamp};
 use tokio::time::Instant;
 
 use super::cork::Cork;
 use super::inbox::Inbox;
+use super::info::Info;
 use super::lock::{Calls, Locked};
-use super::state::{PingWait, State, register};
-use super::waiters::{Claim, Slot};
+use super::state::{State, register};
+use super::waiters::{Claim, PingWait, Slot, Waits};
 use crate::budget::MemoryBudget;
-use crate::client::HttpResponse;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{Error, Kind, TrySendError};
 
-/// What is known of a connection from its opening handshake.
-#[derive(Debug)]
-pub(crate) struct Info {
-    pub(crate) peer: Box<str>,
-    pub(crate) target: Box<str>,
-    pub(crate) subprotocol: Option<Box<str>>,
-    pub(crate) deflate: Option<DeflateParams>,
-    /// The 101 that a client got.
-    pub(crate) response: Option<Box<HttpResponse>>,
-}
-
-impl Info {
-    pub(crate) fn peer(&self) -> &str {
-        &self.peer
-    }
-
-    /// The query of the request, without the question mark.
-    pub(crate) fn query(&self) -> Option<&str> {
-        self.target.split_once('?').map(|(_, query)| query)
-    }
-
-    /// The path of the request, without the query.
-    pub(crate) fn path(&self) -> &str {
-        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
-    }
-}
-
 pub(crate) struct Shared {
     state: Mutex<State>,
-    epoch: Instant,
     pub(crate) info: Info,
     pub(crate) config: Arc<Config>,
 }
@@ -63,8 +34,7 @@ impl Shared {
     ) -> Arc<Self> {
         counters.opened.add(1);
         Arc::new(Self {
-            state: Mutex::new(State::new(core(Timestamp::default()), &config, counters)),
-            epoch: Instant::now(),
+            state: Mutex::new(State::new(core(now()), &config, counters)),
             info,
             config,
         })
@@ -78,17 +48,17 @@ impl Shared {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_epoch(self.epoch.elapsed())
+        now()
     }
 
     /// The moment of `instant` for the core.
     #[cfg(unix)]
     pub(crate) fn timestamp(&self, instant: Instant) -> Timestamp {
-        Timestamp::from_epoch(instant.saturating_duration_since(self.epoch))
+        Timestamp::from_epoch(instant.saturating_duration_since(epoch()))
     }
 
     pub(crate) fn instant(&self, at: Timestamp) -> Instant {
-        self.epoch.checked_add(at.since_epoch()).unwrap_or_else(far_future)
+        epoch().checked_add(at.since_epoch()).unwrap_or_else(far_future)
     }
 
     /// Changes the state from outside the driver, and tells the driver.
@@ -151,7 +121,7 @@ impl Shared {
             input_taken(state);
             return Poll::Ready(Ok(Some(message)));
         }
-        if let Some(ended) = &state.ended {
+        if let Some(ended) = state.ended() {
             let result = ended.result();
             // What was joined of a message that was cut.
             state.inbox.clear();
@@ -204,11 +174,11 @@ impl Shared {
         let mut state = self.lock();
         let open = state.core.can_send();
         if open && !state.is_turn(*slot) {
-            *slot = Some(state.senders.wait_as(claim, *slot, waker));
+            *slot = Some(state.waits.get_or_insert_default().senders.wait_as(claim, *slot, waker));
             return Poll::Pending;
         }
-        if let Some(slot) = slot.take() {
-            state.senders.leave(slot);
+        if let (Some(slot), Some(waits)) = (slot.take(), &mut state.waits) {
+            waits.senders.leave(slot);
         }
         let result = if open { turn(&mut state) } else { Err(Error::new(Kind::Closed)) };
         // A turn need not queue anything, and a group may have waited for it.
@@ -228,11 +198,12 @@ impl Shared {
     /// Somebody gives up his place.
     pub(crate) fn leave(&self, queue: Queue, slot: Slot) {
         let mut state = self.lock();
+        let Some(waits) = &mut state.waits else { return };
         let waiters = match queue {
-            Queue::Senders => &mut state.senders,
-            Queue::Drained => &mut state.drained,
-            Queue::Watchers => &mut state.watchers,
-            Queue::Flushed => &mut state.flushed,
+            Queue::Senders => &mut waits.senders,
+            Queue::Drained => &mut waits.drained,
+            Queue::Watchers => &mut waits.watchers,
+            Queue::Flushed => &mut waits.flushed,
         };
         let turn = waiters.leave(slot);
         if turn && matches!(queue, Queue::Senders) {
@@ -299,7 +270,7 @@ impl Shared {
         if let Some(closed) = state.core.closed() {
             return Poll::Ready(closed.clone());
         }
-        *slot = Some(state.watchers.wait(*slot, waker));
+        *slot = Some(state.waits.get_or_insert_default().watchers.wait(*slot, waker));
         state.awaits_end |= asks;
         if asks && state.core.is_close_held() && state.inbox.is_empty() {
             state.core.release_close(self.now());
@@ -319,7 +290,7 @@ impl Shared {
         if !state.is_congested() || !state.core.can_send() {
             return Poll::Ready(());
         }
-        *slot = Some(state.drained.wait(*slot, waker));
+        *slot = Some(state.waits.get_or_insert_default().drained.wait(*slot, waker));
         Poll::Pending
     }
 
@@ -346,10 +317,12 @@ impl Shared {
     pub(crate) fn ping(&self) -> Result<u64, Error> {
         let queued = self.now();
         self.output(|state| {
-            let id = state.next_ping;
+            let id = u64::from(state.next_ping);
             state.core.ping(Bytes::copy_from_slice(&id.to_be_bytes()))?;
-            state.next_ping += 1;
-            state.pings.push(PingWait { id, queued, answer: None, waker: None });
+            // At one a second it would take 136 years to run over.
+            state.next_ping = state.next_ping.wrapping_add(1);
+            let ping = PingWait { id, queued, answer: None, waker: None };
+            state.waits.get_or_insert_default().pings.push(ping);
             Ok(id)
         })
     }
@@ -357,24 +330,29 @@ impl Shared {
     pub(crate) fn poll_pong(&self, id: u64, waker: &Waker) -> Poll<Result<Duration, Error>> {
         let mut state = self.lock();
         // Behind the end of the input there is no Pong.
-        let over = state.core.closed().is_some() || state.ended.is_some();
-        let Some(at) = state.pings.iter().position(|p| p.id == id) else {
+        let over = state.core.closed().is_some() || state.ended().is_some();
+        let Some(Waits { pings, .. }) = state.waits.as_deref_mut() else {
             return Poll::Ready(Err(Error::new(Kind::Closed)));
         };
-        if let Some(rtt) = state.pings[at].answer {
-            state.pings.swap_remove(at);
+        let Some(at) = pings.iter().position(|p| p.id == id) else {
+            return Poll::Ready(Err(Error::new(Kind::Closed)));
+        };
+        if let Some(rtt) = pings[at].answer {
+            pings.swap_remove(at);
             return Poll::Ready(Ok(rtt));
         }
         if over {
-            state.pings.swap_remove(at);
+            pings.swap_remove(at);
             return Poll::Ready(Err(Error::new(Kind::Closed)));
         }
-        register(&mut state.pings[at].waker, waker);
+        register(&mut pings[at].waker, waker);
         Poll::Pending
     }
 
     pub(crate) fn forget_ping(&self, id: u64) {
-        self.lock().pings.retain(|p| p.id != id);
+        if let Some(waits) = &mut self.lock().waits {
+            waits.pings.retain(|p| p.id != id);
+        }
     }
 }
 
@@ -435,6 +413,20 @@ impl Drop for Place<'_> {
             self.shared.leave(self.queue, slot);
         }
     }
+}
+
+/// The moment that the cores count from, one for all. A clock that stands still may have been
+/// stopped before the first connection was made, so it lies well before that.
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(|| {
+        let now = std::time::Instant::now();
+        Instant::from_std(now.checked_sub(Duration::from_secs(86400)).unwrap_or(now))
+    })
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_epoch(epoch().elapsed())
 }
 
 /// As far ahead as a timer can be set and more than any server runs.

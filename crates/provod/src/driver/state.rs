@@ -4,7 +4,6 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 use provod_proto::{
     self as proto, Cause, CloseCode, CloseFrame, Compress, Connection, Message, Prepared,
@@ -14,7 +13,7 @@ use provod_proto::{
 use super::backlog::Backlogs;
 use super::inbox::{Ended, Inbox};
 use super::lock::Calls;
-use super::waiters::{Slot, Waiters};
+use super::waiters::{Slot, Waits};
 use crate::budget::{Account, MemoryBudget};
 use crate::config::Config;
 use crate::counters::Counters;
@@ -33,15 +32,13 @@ pub(crate) struct State {
     pub(crate) core: Connection,
     pub(crate) counters: Arc<Counters>,
     pub(super) inbox: Inbox,
-    pub(super) read_ahead: usize,
-    pub(super) high_water: usize,
-    pub(super) ended: Option<Ended>,
+    /// From the settings, as what is above 4 GiB is no limit.
+    pub(super) read_ahead: u32,
+    pub(super) high_water: u32,
+    /// How it ends, once it does.
+    end: Option<Box<End>>,
     /// Reading has stopped until the application has taken half of what waits.
     pub(super) paused: bool,
-    /// A violation or limit that was not logged yet.
-    pub(super) violation: Option<proto::Error>,
-    /// The transport's own error, for the outcome that the core calls `Lost`.
-    pub(super) broken: Option<io::Error>,
     /// The WebSocket was dropped.
     pub(super) abandoned: bool,
     /// Nobody takes messages any more: they are thrown away.
@@ -51,7 +48,7 @@ pub(crate) struct State {
     /// The driver's turn is on: it will see what changes now without being woken.
     pub(super) in_turn: bool,
     /// What this poll of the driver has handled so far, in frames or their like.
-    pub(super) work: usize,
+    work: u16,
     /// The core has more to do without further input.
     pub(super) again: bool,
     /// A message has been received at some time.
@@ -70,26 +67,31 @@ pub(crate) struct State {
     pub(super) pieces: bool,
     /// A message is sent in pieces, and no other can be.
     pub(super) streaming: bool,
-    /// Whoever sends that message, while there is no room.
-    pub(super) streamer: Option<Waker>,
-    pub(super) senders: Waiters,
-    /// Those who wait for the send queue to run low.
-    pub(super) drained: Waiters,
-    /// Those who wait for the end.
-    pub(super) watchers: Waiters,
-    /// Those who wait until what they queued is written, each up to a mark of its own.
-    pub(super) flushed: Waiters,
-    /// Marks that were passed when those were last told.
-    pub(super) marks_passed: u64,
-    pub(super) pings: Vec<PingWait>,
-    pub(super) next_ping: u64,
+    /// All who wait for something else than a message.
+    pub(super) waits: Option<Box<Waits>>,
+    pub(super) next_ping: u32,
     /// The groups that it is in, and what waits for room.
     pub(super) backlogs: Option<Box<Backlogs>>,
     /// Where its memory is counted.
     pub(super) account: Option<Box<Account>>,
     /// Memory of input that the driver has read and not given to the core.
-    pub(super) carried: usize,
+    pub(super) carried: u32,
 }
+
+/// How a connection ends.
+#[derive(Default)]
+pub(super) struct End {
+    /// How the input ended.
+    pub(super) ended: Option<Ended>,
+    /// A violation or limit that was not logged yet.
+    pub(super) violation: Option<proto::Error>,
+    /// The transport's own error, for the outcome that the core calls `Lost`.
+    pub(super) broken: Option<io::Error>,
+}
+
+// With the core's, what every idle connection takes beside the entry of its driver.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<State>() <= 264);
 
 /// Who drives the connection, and how to call it.
 pub(super) enum Driven {
@@ -121,26 +123,16 @@ impl Driven {
     }
 }
 
-/// Somebody who waits for a Pong.
-pub(super) struct PingWait {
-    pub(super) id: u64,
-    pub(super) queued: Timestamp,
-    pub(super) answer: Option<Duration>,
-    pub(super) waker: Option<Waker>,
-}
-
 impl State {
     pub(super) fn new(core: Connection, config: &Config, counters: Arc<Counters>) -> Self {
         Self {
             core,
             counters,
             inbox: Inbox::default(),
-            read_ahead: config.read_ahead,
-            high_water: config.high_water.max(1),
-            ended: None,
+            read_ahead: u32::try_from(config.read_ahead).unwrap_or(u32::MAX),
+            high_water: u32::try_from(config.high_water.max(1)).unwrap_or(u32::MAX),
+            end: None,
             paused: false,
-            violation: None,
-            broken: None,
             abandoned: false,
             discard: false,
             aborted: false,
@@ -157,13 +149,7 @@ impl State {
             reader: None,
             pieces: false,
             streaming: false,
-            streamer: None,
-            senders: Waiters::default(),
-            drained: Waiters::default(),
-            watchers: Waiters::default(),
-            flushed: Waiters::default(),
-            marks_passed: 0,
-            pings: Vec::new(),
+            waits: None,
             next_ping: 0,
             backlogs: None,
             account: None,
@@ -212,7 +198,11 @@ impl State {
 
     /// Whether this poll has handled so much that other tasks should have their turn.
     pub(crate) fn is_worked_off(&self) -> bool {
-        self.work >= POLL_WORK
+        usize::from(self.work) >= POLL_WORK
+    }
+
+    pub(super) fn add_work(&mut self, work: usize) {
+        self.work = self.work.saturating_add(u16::try_from(work).unwrap_or(u16::MAX));
     }
 
     /// Ends the turn, unless something has changed meanwhile; returns whether it ended.
@@ -271,13 +261,8 @@ impl State {
     /// Whether [`transmit`](Self::transmit) may have anything to do.
     #[cfg(unix)]
     pub(crate) fn has_to_transmit(&self) -> bool {
-        self.unsent || self.core.has_output() || self.backlogs.is_some() || self.somebody_waits()
-    }
-
-    #[cfg(unix)]
-    fn somebody_waits(&self) -> bool {
-        let queues = [&self.senders, &self.drained, &self.flushed];
-        queues.iter().any(|queue| !queue.is_empty()) || self.streamer.is_some()
+        let waits = self.waits.as_ref().is_some_and(|waits| waits.for_output());
+        self.unsent || self.core.has_output() || self.backlogs.is_some() || waits
     }
 
     /// Writes what there is, as far as the transport takes it; returns whether there is more to
@@ -325,19 +310,22 @@ impl State {
             // Behind whoever was just woken.
             self.wake_driver();
         }
-        if !self.is_congested() || !self.core.can_send() {
-            self.calls.extend(self.drained.take_all().chain(self.streamer.take()));
+        let uncongested = !self.is_congested() || !self.core.can_send();
+        let Some(waits) = &mut self.waits else { return };
+        if uncongested {
+            self.calls.extend(waits.drained.take_all().chain(waits.streamer.take()));
         }
         let passed = self.core.marks_passed();
-        if std::mem::replace(&mut self.marks_passed, passed) != passed {
-            self.calls.extend(self.flushed.take_all());
+        if std::mem::replace(&mut waits.marks_passed, passed) != passed {
+            self.calls.extend(waits.flushed.take_all());
         }
     }
 
     /// Wakes whoever may send now; returns whether somebody must be waited for.
     pub(super) fn call_sender(&mut self) -> bool {
         let room = self.has_room() || !self.core.can_send();
-        room && self.senders.call(&mut self.calls)
+        let Some(waits) = self.waits.as_mut().filter(|_| room) else { return false };
+        waits.senders.call(&mut self.calls)
     }
 
     /// Whether a message may be queued without waiting, by whoever's turn it is.
@@ -347,11 +335,16 @@ impl State {
 
     /// Whether whoever has this place, or none yet, may queue a message now.
     pub(super) fn is_turn(&self, slot: Option<Slot>) -> bool {
-        self.senders.is_turn(slot) && self.has_room()
+        self.is_next(slot) && self.has_room()
+    }
+
+    /// Whether nobody who must be waited for is before this place, or before a new one.
+    pub(super) fn is_next(&self, slot: Option<Slot>) -> bool {
+        self.waits.as_ref().map_or(slot.is_none(), |waits| waits.senders.is_turn(slot))
     }
 
     pub(super) fn close(&mut self, frame: Option<CloseFrame>, now: Timestamp) {
-        if matches!(self.ended, Some(Ended::Failed(_))) {
+        if matches!(self.ended(), Some(Ended::Failed(_))) {
             // The peer is owed the code of its violation, whatever the application thinks of it.
             self.core.release_close(now);
         } else {
@@ -359,7 +352,9 @@ impl State {
             // Closing twice is no fault: the first one counts.
             let _ = self.core.close(frame, now);
         }
-        self.calls.extend(self.senders.take_all().chain(self.streamer.take()));
+        if let Some(waits) = &mut self.waits {
+            self.calls.extend(waits.senders.take_all().chain(waits.streamer.take()));
+        }
     }
 
     pub(crate) fn close_with(&mut self, code: CloseCode, reason: &'static str, now: Timestamp) {
@@ -372,12 +367,12 @@ impl State {
 
     /// `send` would wait.
     pub(crate) fn is_congested(&self) -> bool {
-        self.core.held() >= self.high_water
+        self.core.held() >= self.high_water as usize
     }
 
     /// The transport takes no more output. What has arrived can still be read.
     pub(crate) fn output_broken(&mut self, error: io::Error, now: Timestamp) {
-        self.broken.get_or_insert(error);
+        self.end().broken.get_or_insert(error);
         self.core.handle_output_lost(now);
         self.call_all_senders();
         self.settle();
@@ -385,8 +380,17 @@ impl State {
 
     /// Wakes all who wait to send, for room, or for what they sent to leave.
     fn call_all_senders(&mut self) {
-        let waiting = self.senders.take_all().chain(self.drained.take_all());
-        self.calls.extend(waiting.chain(self.flushed.take_all()).chain(self.streamer.take()));
+        if let Some(waits) = &mut self.waits {
+            self.calls.extend(waits.take_for_output());
+        }
+    }
+
+    /// Wakes all who wait for input.
+    pub(super) fn call_readers(&mut self) {
+        if let Some(waits) = &mut self.waits {
+            self.calls.extend(waits.take_pings());
+        }
+        self.calls.extend(self.reader.take());
     }
 
     // ---- memory ----
@@ -401,7 +405,7 @@ impl State {
         let account = self.account.as_mut()?;
         let backlog = self.backlogs.as_ref().map_or(0, |b| b.cost());
         let output = self.core.held() + backlog;
-        account.set(self.core.held_input() + self.inbox.held() + self.carried + output)
+        account.set(self.core.held_input() + self.inbox.held() + self.carried as usize + output)
     }
 
     /// Whether it gave up what it held.
@@ -422,7 +426,7 @@ impl State {
         let error = self.core.shed(now);
         if !self.inbox.is_empty() {
             // Messages are lost: whatever ended the input behind them, this must be known first.
-            self.ended = None;
+            self.end().ended = None;
         }
         self.end_input(Ended::Failed(error), now);
         self.again = false;
@@ -435,11 +439,37 @@ impl State {
         Some(freed)
     }
 
+    /// The driver holds so much input that the core has not seen.
+    pub(super) fn carry(&mut self, capacity: usize) {
+        self.carried = u32::try_from(capacity).unwrap_or(u32::MAX);
+    }
+
+    pub(super) fn read_ahead(&self) -> usize {
+        self.read_ahead as usize
+    }
+
     // ---- the end ----
+
+    pub(super) fn end(&mut self) -> &mut End {
+        self.end.get_or_insert_default()
+    }
+
+    /// How the input ended.
+    pub(super) fn ended(&self) -> Option<&Ended> {
+        self.end.as_ref()?.ended.as_ref()
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.broken.is_some())
+    }
+
+    pub(super) fn take_broken(&mut self) -> Option<io::Error> {
+        self.end.as_mut()?.broken.take()
+    }
 
     /// The violation that ended the input, once, to be logged.
     pub(crate) fn take_violation(&mut self) -> Option<proto::Error> {
-        self.violation.take()
+        self.end.as_mut()?.violation.take()
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
@@ -448,7 +478,7 @@ impl State {
 
     /// Bytes that may be read before the inbox is full.
     pub(crate) fn read_room(&self) -> usize {
-        if self.discard { usize::MAX } else { self.read_ahead.saturating_sub(self.inbox.cost()) }
+        if self.discard { usize::MAX } else { self.read_ahead().saturating_sub(self.inbox.cost()) }
     }
 
     pub(crate) fn is_aborted(&self) -> bool {
@@ -464,11 +494,12 @@ impl State {
         self.counters.closed(closed);
         let dropped = self.backlogs.as_mut().map_or(0, |b| b.clear());
         self.counters.dropped.add(dropped as u64);
-        if self.ended.is_none() {
-            let lost = match (&closed.cause, self.broken.take()) {
+        if self.end.as_ref().is_none_or(|end| end.ended.is_none()) {
+            let end = self.end.get_or_insert_default();
+            let lost = match (&closed.cause, end.broken.take()) {
                 _ if closed.received.is_some() => None,
                 (Cause::Failed(e), _) => {
-                    self.ended = Some(Ended::Failed(e.clone()));
+                    end.ended = Some(Ended::Failed(e.clone()));
                     None
                 }
                 (_, Some(error)) => Some(Kind::Transport(error)),
@@ -478,10 +509,12 @@ impl State {
                 _ => Some(Kind::Ended),
             };
             let ended = lost.map_or(Ended::Close, Ended::lost);
-            self.ended.get_or_insert(ended);
+            end.ended.get_or_insert(ended);
         }
-        let pings = self.pings.iter_mut().filter_map(|p| p.waker.take());
-        self.calls.extend(pings.chain(self.reader.take()).chain(self.watchers.take_all()));
+        self.call_readers();
+        if let Some(waits) = &mut self.waits {
+            self.calls.extend(waits.watchers.take_all());
+        }
         self.call_all_senders();
     }
 }

@@ -1,7 +1,11 @@
 //! Tasks that wait, each in a place of its own that it leaves when it gives up.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
+use std::time::Duration;
+
+use provod_proto::Timestamp;
 
 use super::lock::Calls;
 
@@ -36,7 +40,6 @@ impl Waiter {
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     queue: VecDeque<Waiter>,
-    next: u64,
 }
 
 impl Waiters {
@@ -64,8 +67,9 @@ impl Waiters {
             waiter.called = false;
             return slot;
         }
-        let slot = Slot(self.next);
-        self.next += 1;
+        // A queue may be gone and made anew while somebody still knows his old place.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let slot = Slot(NEXT.fetch_add(1, Relaxed));
         self.queue.push_back(Waiter { slot, waker: waker.clone(), claim, called: false });
         slot
     }
@@ -96,4 +100,58 @@ impl Waiters {
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Waker> {
         std::mem::take(&mut self.queue).into_iter().map(|w| w.waker)
     }
+}
+
+/// All who wait for something else than a message. There is none where nobody does.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    /// Those who wait for their turn to send.
+    pub(super) senders: Waiters,
+    /// Those who wait for the send queue to run low.
+    pub(super) drained: Waiters,
+    /// Those who wait for the end.
+    pub(super) watchers: Waiters,
+    /// Those who wait until what they queued is written, each up to a mark of its own.
+    pub(super) flushed: Waiters,
+    /// Marks that were passed when those were last told.
+    pub(super) marks_passed: u64,
+    /// Whoever sends a message in pieces, while there is no room.
+    pub(super) streamer: Option<Waker>,
+    pub(super) pings: Vec<PingWait>,
+}
+
+impl Waits {
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        let queues = [&self.senders, &self.drained, &self.watchers, &self.flushed];
+        let waits = queues.iter().any(|queue| !queue.is_empty());
+        !waits && self.streamer.is_none() && self.pings.is_empty()
+    }
+
+    /// Whether anybody waits for room in the send queue, or for it to be written.
+    #[cfg(unix)]
+    pub(super) fn for_output(&self) -> bool {
+        let queues = [&self.senders, &self.drained, &self.flushed];
+        queues.iter().any(|queue| !queue.is_empty()) || self.streamer.is_some()
+    }
+
+    /// All who wait for a Pong.
+    pub(super) fn take_pings(&mut self) -> impl Iterator<Item = Waker> {
+        self.pings.iter_mut().filter_map(|ping| ping.waker.take())
+    }
+
+    /// All who wait to send, for room, or for what they sent to leave.
+    pub(super) fn take_for_output(&mut self) -> impl Iterator<Item = Waker> {
+        let waiting = self.senders.take_all().chain(self.drained.take_all());
+        waiting.chain(self.flushed.take_all()).chain(self.streamer.take())
+    }
+}
+
+/// Somebody who waits for a Pong.
+#[derive(Debug)]
+pub(super) struct PingWait {
+    pub(super) id: u64,
+    pub(super) queued: Timestamp,
+    pub(super) answer: Option<Duration>,
+    pub(super) waker: Option<Waker>,
 }

@@ -92,7 +92,7 @@ struct Life {
 impl Life {
     fn begin(shared: &Arc<Shared>) -> Self {
         let info = &shared.info;
-        let (peer, path, subprotocol) = (info.peer(), info.path(), info.subprotocol.as_deref());
+        let (peer, path, subprotocol) = (info.peer(), info.path(), info.subprotocol());
         tracing::debug!(peer, path, subprotocol, "opened");
         Self { shared: shared.clone(), begun: Instant::now() }
     }
@@ -280,13 +280,8 @@ async fn open<S: Send + 'static, T: Transport>(
         core.counters.refused("cut");
         return Outcome::Gone(kind);
     }
-    let info = Info {
-        peer: request.peer().into(),
-        target: request.head().target().into(),
-        subprotocol: subprotocol.map(Into::into),
-        deflate: deflate.as_ref().map(DeflateAnswer::params),
-        response: None,
-    };
+    let agreed = deflate.as_ref().map(DeflateAnswer::params);
+    let info = Info::new(request.peer(), request.head().target(), subprotocol, agreed, None);
     let setup = info.deflate.map(|params| DeflateSetup { params, compress: true, pool: pool() });
     let config = settings.core_config();
     let shared = Shared::new(

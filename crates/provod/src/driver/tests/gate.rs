@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use bytes::BytesMut;
+use bytes::BufMut;
 use provod_proto::Side;
 
 use super::script::open;
@@ -82,10 +82,10 @@ pub(super) async fn settled() {
 }
 
 impl Transport for Gate {
-    fn poll_read(
+    fn poll_read<B: BufMut>(
         &mut self,
         cx: &mut Context<'_>,
-        buf: &mut BytesMut,
+        buf: &mut B,
         most: usize,
     ) -> Poll<io::Result<usize>> {
         let mut inside = self.lock();
@@ -94,7 +94,7 @@ impl Transport for Gate {
             inside.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        buf.extend_from_slice(&inside.input[..n]);
+        buf.put_slice(&inside.input[..n]);
         inside.input.drain(..n);
         Poll::Ready(Ok(n))
     }

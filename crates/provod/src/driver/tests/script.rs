@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use provod_proto::deflate::Pool;
 use provod_proto::handshake::DeflateParams;
 use provod_proto::{Connection, DeflateSetup, Role, Side};
@@ -35,15 +35,15 @@ impl Script {
 }
 
 impl Transport for Script {
-    fn poll_read(
+    fn poll_read<B: BufMut>(
         &mut self,
         _: &mut Context<'_>,
-        buf: &mut BytesMut,
+        buf: &mut B,
         most: usize,
     ) -> Poll<io::Result<usize>> {
         let Some(piece) = self.input.front_mut() else { return Poll::Ready(Ok(0)) };
         let n = piece.len().min(most);
-        buf.extend_from_slice(&piece[..n]);
+        buf.put_slice(&piece[..n]);
         piece.drain(..n);
         if piece.is_empty() {
             self.input.pop_front();
@@ -80,13 +80,7 @@ pub(super) fn open(
     };
     let setup =
         deflate.map(|params| DeflateSetup { params, compress: true, pool: Pool::default() });
-    let info = Info {
-        peer: "script".into(),
-        target: "/".into(),
-        subprotocol: None,
-        deflate,
-        response: None,
-    };
+    let info = Info::new("script", "/", None, deflate, None);
     let core = Arc::new(config.core());
     let shared = Shared::new(
         |now| Connection::new(role, core, setup, now),
