@@ -64,10 +64,20 @@ pub struct FrameHeader {
 
 impl FrameHeader {
     /// Appends the header to `out`, its length minimally encoded.
+    #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let first = u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6 | self.opcode as u8;
+        match (self.len, self.mask) {
+            // The usual case: a short message of a server.
+            (len @ 0..=125, None) => out.extend_from_slice(&[first, len as u8]),
+            _ => self.encode_long(first, out),
+        }
+    }
+
+    fn encode_long(&self, first: u8, out: &mut Vec<u8>) {
         let mask_bit = if self.mask.is_some() { 0x80 } else { 0 };
         let mut head = [0u8; MAX_HEADER];
-        head[0] = u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6 | self.opcode as u8;
+        head[0] = first;
         let mut n = match self.len {
             0..=125 => {
                 head[1] = mask_bit | self.len as u8;

@@ -7,6 +7,7 @@ use crate::event::{Event, Payload, Progress};
 use crate::frame::FrameHeader;
 use crate::mask::apply_mask;
 use crate::message::MessageKind;
+use crate::utf8::is_utf8;
 
 mod partial;
 
@@ -145,7 +146,7 @@ impl Incoming {
         {
             apply_mask(payload, *key, 0);
         }
-        if kind == MessageKind::Text && simdutf8::basic::from_utf8(payload).is_err() {
+        if kind == MessageKind::Text && !is_utf8(payload) {
             return Err(ProtocolError::InvalidUtf8.into());
         }
         Ok(Some(Located { kind, streamed: self.streamed, at, end: at + len }))

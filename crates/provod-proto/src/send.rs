@@ -135,6 +135,26 @@ impl Outgoing {
         compress: Compress,
         config: &Config,
     ) -> Result<(), UsageError> {
+        let payload = message.as_bytes();
+        // While a message is sent in pieces there is a queue, so this is not in the midst of one.
+        if self.coding.is_none() && self.may_pass(payload.len(), config) {
+            let opcode = message.kind().opcode();
+            let len = payload.len() as u64;
+            let header = FrameHeader { fin: true, rsv1: false, opcode, mask: None, len };
+            self.wire.get_or_insert_default().copied(&header, payload, |_| {});
+            return Ok(());
+        }
+        self.slice_in_turn(message, compress, config)
+    }
+
+    /// The same where it waits or changes on its way.
+    #[inline(never)]
+    fn slice_in_turn(
+        &mut self,
+        message: MessageRef<'_>,
+        compress: Compress,
+        config: &Config,
+    ) -> Result<(), UsageError> {
         self.may_begin()?;
         let payload = message.as_bytes();
         let form = self.form(payload.len(), compress, config.compression.threshold);

@@ -1,5 +1,15 @@
 //! UTF-8 checked piece by piece, failing at the first byte that cannot be right.
 
+/// Whether all of `text` is UTF-8.
+#[inline]
+pub(crate) fn is_utf8(text: &[u8]) -> bool {
+    // The vectors of the library begin at 64 bytes; most that is shorter is ASCII.
+    if text.len() < 64 && text.is_ascii() {
+        return true;
+    }
+    simdutf8::basic::from_utf8(text).is_ok()
+}
+
 /// Checks a text message as its bytes arrive. A character may be cut between pieces; a byte that no
 /// character can have at its place fails at once, not at the end of the message.
 #[derive(Debug, Clone, Default)]

@@ -32,19 +32,13 @@ impl Segment {
     }
 }
 
-impl Default for Segment {
-    fn default() -> Self {
-        Self::Copied(Vec::new())
-    }
-}
-
 /// What is encoded and not taken by the transport; there is none where nothing is.
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
-    /// Empty only as long as all is empty.
-    front: Segment,
-    more: VecDeque<Segment>,
-    /// Bytes of the first segment that the transport has taken.
+    segments: VecDeque<Segment>,
+    /// The last segment, which small frames are copied to.
+    tail: Vec<u8>,
+    /// Bytes of the first segment, which may be the last one, that the transport has taken.
     taken: usize,
     len: usize,
     /// Bytes that are about to follow, so that a batch of small frames makes one allocation.
@@ -77,31 +71,39 @@ impl Wire {
         self.to_come = to_come;
     }
 
-    fn push(&mut self, segment: Segment) {
-        if self.len == 0 {
-            self.front = segment;
+    /// The segment that small frames are copied to, with room for `more` bytes; a new one has room
+    /// for `least` at least. The caller counts what it appends.
+    #[inline]
+    fn tail(&mut self, more: usize, least: usize) -> &mut Vec<u8> {
+        if self.tail.capacity() - self.tail.len() < more {
+            self.make_room(more, least);
+        }
+        &mut self.tail
+    }
+
+    #[inline(never)]
+    fn make_room(&mut self, more: usize, least: usize) {
+        if self.tail.len() + more > SEGMENT {
+            self.close_tail();
+        }
+        if self.tail.capacity() == 0 {
+            let room = more.max((more + self.to_come).clamp(least, FIRST_ROOM));
+            self.tail.reserve_exact(room);
         } else {
-            self.more.push_back(segment);
+            self.tail.reserve(more);
         }
     }
 
-    /// The segment that small frames are copied to, of which `more` bytes follow at once; a new one
-    /// has `least` bytes of room at least. The caller counts what it appends.
-    #[inline]
-    fn tail(&mut self, more: usize, least: usize) -> &mut Vec<u8> {
-        let last = self.more.back().unwrap_or(&self.front);
-        let has_room = match last {
-            Segment::Copied(tail) => tail.capacity() > 0 && tail.len() + more <= SEGMENT,
-            Segment::Shared(_) => false,
-        };
-        if !has_room {
-            let room_for = more.max((more + self.to_come).clamp(least, FIRST_ROOM));
-            self.push(Segment::Copied(Vec::with_capacity(room_for)));
+    /// What follows is no part of the last segment.
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.segments.push_back(Segment::Copied(std::mem::take(&mut self.tail)));
         }
-        match self.more.back_mut().unwrap_or(&mut self.front) {
-            Segment::Copied(tail) => tail,
-            Segment::Shared(_) => unreachable!("a copied segment was just found or made"),
-        }
+    }
+
+    fn point_to(&mut self, bytes: &Bytes) {
+        self.close_tail();
+        self.segments.push_back(Segment::Shared(bytes.clone()));
     }
 
     /// A frame whose payload goes out as it is.
@@ -116,7 +118,7 @@ impl Wire {
         let before = tail.len();
         header.encode(tail);
         self.len += tail.len() - before + payload.len();
-        self.more.push_back(Segment::Shared(payload.clone()));
+        self.point_to(payload);
     }
 
     /// A frame whose payload is copied and changed.
@@ -141,7 +143,7 @@ impl Wire {
         if frame.len() < COPY_BELOW {
             self.tail(frame.len(), LEAST_ROOM).extend_from_slice(frame);
         } else {
-            self.push(Segment::Shared(frame.clone()));
+            self.point_to(frame);
         }
         self.len += frame.len();
     }
@@ -155,13 +157,13 @@ impl Wire {
     /// Points `out` at the front of the queue; returns how many slices it used.
     #[inline]
     pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
-        if self.len == 0 {
-            return 0;
-        }
         let mut skip = self.taken;
         let mut n = 0;
-        for (slot, segment) in out.iter_mut().zip([&self.front].into_iter().chain(&self.more)) {
-            *slot = IoSlice::new(&segment.bytes()[skip..]);
+        let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
+        for (slot, bytes) in
+            out.iter_mut().zip(self.segments.iter().map(Segment::bytes).chain(tail))
+        {
+            *slot = IoSlice::new(&bytes[skip..]);
             skip = 0;
             n += 1;
         }
@@ -176,21 +178,17 @@ impl Wire {
         while self.marks.front().is_some_and(|at| *at <= self.advanced) {
             self.marks.pop_front();
         }
-        loop {
-            let rest = self.front.bytes().len() - self.taken;
+        while let Some(front) = self.segments.front() {
+            let rest = front.bytes().len() - self.taken;
             if n < rest {
                 self.taken += n;
                 return;
             }
             n -= rest;
             self.taken = 0;
-            let next = self.more.pop_front();
-            let last = next.is_none();
-            self.front = next.unwrap_or_default();
-            if last {
-                return;
-            }
+            self.segments.pop_front();
         }
+        self.taken += n;
     }
 
     /// Bytes of memory that the copied frames take.
@@ -200,6 +198,6 @@ impl Wire {
             Segment::Copied(bytes) => bytes.capacity(),
             Segment::Shared(_) => 0,
         };
-        [&self.front].into_iter().chain(&self.more).map(capacity).sum()
+        self.segments.iter().map(capacity).sum::<usize>() + self.tail.capacity()
     }
 }
