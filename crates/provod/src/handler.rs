@@ -25,8 +25,9 @@ use crate::sender::Sender;
 /// from different workers. While a call runs, the worker's other connections wait: what takes long
 /// belongs elsewhere, with a [`Sender`] to answer by, or behind [`Socket::wait`].
 ///
-/// Back-pressure needs no care: while more than [`high_water`](crate::Config::high_water) bytes
-/// wait to be sent on a connection, its messages are not read.
+/// Back-pressure needs no care: where a message was answered with [`Socket::send`] and more than
+/// [`high_water`](crate::Config::high_water) bytes wait to be sent on the connection, its next
+/// message waits, and soon the peer does.
 ///
 /// ```no_run
 /// use provod::{Handler, handler::{Received, Socket}};
@@ -79,6 +80,9 @@ pub struct Socket<'a> {
     /// Messages from this length on are compressed.
     compress_from: usize,
     wait: Option<Wait>,
+    /// Something was sent, and perhaps as much as may wait to leave.
+    sent: bool,
+    full: bool,
     /// The way to the transport, past every queue.
     through: Option<&'a mut Through<'a>>,
 }
@@ -101,16 +105,21 @@ impl<'a> Socket<'a> {
         let compresses = shared.info.deflate.is_some();
         let compress_from =
             if compresses { shared.config.compression.threshold } else { usize::MAX };
-        Self { shared, room, compress_from, wait: None, through }
+        Self { shared, room, compress_from, wait: None, sent: false, full: false, through }
     }
 
     pub(crate) fn take_wait(&mut self) -> Option<Wait> {
         self.wait.take()
     }
 
-    /// Whether the next message waits for something.
-    pub(crate) fn waits(&self) -> bool {
-        self.wait.is_some()
+    pub(crate) fn has_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// Whether what has been sent leaves, or the handler waits for something, before the next
+    /// message.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.wait.is_some() || self.full
     }
 
     /// Queues a message. What is sent while messages that came together are handled leaves in one
@@ -122,30 +131,36 @@ impl<'a> Socket<'a> {
     /// be sent.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<(), TrySendError<()>> {
+        self.sent = true;
         let Outgoing { kind, data } = message.into();
         let len = data.as_bytes().len();
         if len >= self.compress_from {
             return self.queue(kind, data.into_bytes());
         }
         if len < GATHER_BELOW {
-            if Cork::add(self.shared, kind, data.as_bytes(), self.room) {
+            if let Some(gathered) = Cork::add(self.shared, kind, data.as_bytes(), self.room) {
+                self.full = gathered >= self.shared.config.high_water;
                 return Ok(());
             }
         } else if let Data::Borrowed(bytes) = data
             && let Some(through) = &mut self.through
         {
-            return self.shared.write_through(kind, bytes, through);
+            let sent = self.shared.write_through(kind, bytes, through);
+            self.full = self.shared.is_congested();
+            return sent;
         }
         self.queue(kind, data.into_bytes())
     }
 
     #[cold]
-    fn queue(&self, kind: MessageKind, bytes: Bytes) -> Result<(), TrySendError<()>> {
+    fn queue(&mut self, kind: MessageKind, bytes: Bytes) -> Result<(), TrySendError<()>> {
         let message = match kind {
             MessageKind::Text => Message::Text(Utf8Bytes::from_checked(bytes)),
             MessageKind::Binary => Message::Binary(bytes),
         };
-        self.shared.try_send(message).map_err(|e| e.map(|_| ()))
+        let sent = self.shared.try_send(message).map_err(|e| e.map(|_| ()));
+        self.full = self.shared.is_congested();
+        sent
     }
 
     /// Queues a message that is encoded and compressed once for many connections.
@@ -154,6 +169,7 @@ impl<'a> Socket<'a> {
     ///
     /// As [`send`](Self::send).
     pub fn send_prepared(&mut self, message: &Prepared) -> Result<(), TrySendError<()>> {
+        self.sent = true;
         self.shared.try_send_prepared(message).map_err(|e| e.map(|_| ()))
     }
 
@@ -175,7 +191,7 @@ impl<'a> Socket<'a> {
     }
 
     /// Handles no message of this connection until `future` is done; the peer is slowed down
-    /// meanwhile. The others go on. When the connection ends first, the future is dropped. The last
+    /// meanwhile. The others go on. It runs to its end also where the connection ends first. The last
     /// one of a call counts.
     pub fn wait(&mut self, future: impl Future<Output = ()> + Send + 'static) {
         self.wait = Some(Box::pin(future));

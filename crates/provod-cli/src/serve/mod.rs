@@ -20,7 +20,7 @@ use crate::options::{Compress, Options, address, time};
 use crate::process::{Signals, announce, run, until_signal};
 use rate::Rate;
 use rooms::Rooms;
-use talk::talk;
+use talk::Talk;
 
 /// Run a realtime server in which every URL path is a room
 ///
@@ -83,8 +83,7 @@ impl Serve {
             let server = server.on_request(move |request| {
                 std::future::ready(answers::decide(&request, &counters, &census))
             });
-            let running =
-                server.start_with(move |ws, entry| talk(ws, entry, rooms.clone(), rate)).await?;
+            let running = server.start_handler(Talk::new(rooms, rate)).await?;
             for address in running.addresses() {
                 tracing::info!(%address, "listening");
                 announce(&format!("provod serve: {}", invitation(address)));

@@ -97,6 +97,27 @@ pub(super) struct Named {
     echo: bool,
 }
 
+/// Those in a room who have not caught up with what was said.
+#[derive(Debug)]
+pub(super) struct Behind {
+    room: Arc<Room>,
+    plain: bool,
+    named: bool,
+}
+
+impl Behind {
+    /// Waits until they have, for a while, so that a burst reaches its sender's TCP window instead of
+    /// filling the queues of healthy members.
+    pub(super) async fn caught_up(self) {
+        if self.plain {
+            self.room.plain.drained(PATIENCE).await;
+        }
+        if self.named {
+            self.room.named.drained(PATIENCE).await;
+        }
+    }
+}
+
 /// What a client enters with.
 #[derive(Debug)]
 pub(super) struct Hello {
@@ -255,15 +276,10 @@ impl Room {
         published
     }
 
-    /// Waits until those who read have nearly caught up, so that a burst reaches its sender's TCP
-    /// window instead of filling the queues of healthy members.
-    async fn drained(&self, plain: Published, named: Published) {
-        if plain.congested > 0 {
-            self.plain.drained(PATIENCE).await;
-        }
-        if named.congested > 0 {
-            self.named.drained(PATIENCE).await;
-        }
+    /// Who has not caught up with what was said.
+    fn behind(self: &Arc<Self>, plain: Published, named: Published) -> Option<Behind> {
+        let (plain, named) = (plain.congested > 0, named.congested > 0);
+        (plain || named).then(|| Behind { room: self.clone(), plain, named })
     }
 
     // ---- who is here ----
@@ -396,7 +412,7 @@ impl State {
 
 impl Plain {
     /// Says something to all in the room.
-    pub(super) async fn say(&self, message: Message) {
+    pub(super) fn say(&self, message: Message) -> Option<Behind> {
         let room = &self.room;
         let text = match &message {
             Message::Text(text) => Some(text.clone()),
@@ -416,7 +432,7 @@ impl Plain {
                 if self.echo { room.plain.publish(message) } else { self.seat.publish(message) };
             (plain, named)
         };
-        room.drained(plain, named).await;
+        room.behind(plain, named)
     }
 }
 
@@ -431,10 +447,11 @@ impl Drop for Plain {
 impl Named {
     /// Says something to all in the room. What was said already goes to nobody a second time; the
     /// text that is returned then tells the speaker so.
-    pub(super) async fn say(
+    pub(super) fn say(
         &self,
         id: Option<&str>,
         text: String,
+        behind: &mut Option<Behind>,
     ) -> Result<Option<String>, Mistake> {
         let (room, text) = (&self.room, Utf8Bytes::from(text));
         let (plain, named) = {
@@ -459,25 +476,23 @@ impl Named {
             };
             (plain, named)
         };
-        room.drained(plain, named).await;
+        *behind = room.behind(plain, named);
         Ok(None)
     }
 
     /// Passes bytes on to all in the room.
-    pub(super) async fn pass(&self, bytes: Bytes) {
+    pub(super) fn pass(&self, bytes: Bytes) -> Option<Behind> {
         let room = &self.room;
         let (plain, named) = {
             let mut state = room.lock();
-            if self.person(&mut state).is_none() {
-                return;
-            }
+            self.person(&mut state)?;
             let message = Prepared::from(bytes);
             let plain = room.plain.publish(message.clone());
             let named =
                 if self.echo { room.named.publish(message) } else { self.seat.publish(message) };
             (plain, named)
         };
-        room.drained(plain, named).await;
+        room.behind(plain, named)
     }
 
     /// Takes another name. What is returned is for the member alone, where nobody else is told.

@@ -144,7 +144,7 @@ mod tests {
 
     async fn say(held: &Held, text: &str) {
         let (ours, _theirs) = provod::pipe();
-        held.room().enter(&ours.sender(), true).say(text.to_owned().into()).await;
+        held.room().enter(&ours.sender(), true).say(text.to_owned().into());
     }
 
     #[tokio::test]

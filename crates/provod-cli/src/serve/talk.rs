@@ -1,105 +1,135 @@
-//! One client in its room, from its first message to its last.
+//! The clients in their rooms, from their first message to their last.
 
 use std::sync::Arc;
 
-use provod::{BoxError, Message, WebSocket};
+use provod::handler::{Received, Socket};
+use provod::{Handler, Message};
 use tokio::time::Instant;
 
 use super::protocol::{Limits, MAX_NAME, MAX_TEXT, Mistake, SUBPROTOCOL, Said};
-use super::rate::Rate;
-use super::room::{Hello, Named, pong};
+use super::rate::{Bucket, Rate};
+use super::room::{Behind, Hello, Named, Plain, pong};
 use super::rooms::{Entry, Held, Rooms};
 
-/// Talks to a client until it goes.
-pub(super) async fn talk(
-    ws: WebSocket,
-    entry: Entry,
+/// Lets clients into their rooms and deals with what they say.
+pub(super) struct Talk {
     rooms: Arc<Rooms>,
     rate: Rate,
-) -> Result<(), BoxError> {
-    let held = rooms.hold(entry.room);
-    if ws.subprotocol() == Some(SUBPROTOCOL) {
-        // Boxed, so that a plain connection does not carry the room that this one needs.
-        return Box::pin(Guest { ws, held: &held, rate, echo: entry.echo }.talk()).await;
-    }
-    plain(ws, &held, entry.echo).await
 }
 
-/// What a plain client says goes to all as it is.
-async fn plain(mut ws: WebSocket, held: &Held, echo: bool) -> Result<(), BoxError> {
-    let member = held.room().enter(&ws.sender(), echo);
-    while let Some(message) = ws.recv().await? {
-        member.say(message).await;
-        held.said();
-    }
-    Ok(())
+/// A client: plain, or one that speaks the room protocol. Fields are dropped in their order: it
+/// leaves the room before it lets go of it.
+pub(super) enum Client {
+    /// What it says goes to all as it is.
+    Plain { plain: Plain, held: Held },
+    /// Boxed, so that a plain client does not carry the room that this one needs.
+    Guest(Box<Guest>),
 }
 
 /// A client that speaks the room protocol.
-struct Guest<'a> {
-    ws: WebSocket,
-    held: &'a Held,
-    rate: Rate,
+pub(super) struct Guest {
+    member: Option<Named>,
+    bucket: Bucket,
     echo: bool,
+    held: Held,
 }
 
-impl Guest<'_> {
-    async fn talk(mut self) -> Result<(), BoxError> {
-        let mut bucket = self.rate.bucket();
-        let mut member = None;
-        while let Some(message) = self.ws.recv().await? {
-            let said = match &message {
-                Message::Text(text) => Some(Said::read(text)),
-                // Binary; whatever else may come one day has no words either.
-                _ => None,
-            };
-            let id = match &said {
-                Some(Ok(said)) => said.id(),
-                _ => None,
-            };
-            let answer = match bucket.take(Instant::now()) {
-                Err(wait) => {
-                    let (rate, burst) = (self.rate.per_second(), self.rate.burst());
-                    let why = format!("too many messages: {rate} a second, {burst} at once");
-                    let wait = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-                    Err(Mistake::new("rate", why).of(id).retry_after(wait))
-                }
-                Ok(()) => match said {
-                    Some(Ok(said)) => self.hear(&mut member, said).await,
-                    Some(Err(mistake)) => Err(mistake),
-                    None => self.pass(member.as_ref(), message).await,
-                },
-            };
-            match answer {
-                Ok(None) => {}
-                Ok(Some(text)) => self.ws.send(text).await?,
-                Err(mistake) => {
-                    let peer = self.ws.peer();
-                    tracing::debug!(peer, code = mistake.code(), "a message was not dealt with");
-                    self.ws.send(mistake.to_json()).await?;
-                }
-            }
+impl Talk {
+    pub(super) fn new(rooms: Arc<Rooms>, rate: Rate) -> Self {
+        Self { rooms, rate }
+    }
+}
+
+impl Handler<Entry> for Talk {
+    type Peer = Client;
+
+    fn open(&self, ws: &mut Socket<'_>, entry: Entry) -> Client {
+        let held = self.rooms.hold(entry.room);
+        if ws.subprotocol() == Some(SUBPROTOCOL) {
+            let bucket = self.rate.bucket();
+            return Client::Guest(Box::new(Guest { member: None, bucket, echo: entry.echo, held }));
         }
-        Ok(())
+        Client::Plain { plain: held.room().enter(&ws.sender(), entry.echo), held }
     }
 
-    /// Deals with a message; returns what the client alone is told.
-    async fn hear(
-        &self,
-        member: &mut Option<Named>,
+    fn message(&self, ws: &mut Socket<'_>, client: &mut Client, message: Received<'_>) {
+        let behind = match client {
+            Client::Plain { plain, held } => {
+                let behind = plain.say(message.into_message());
+                held.said();
+                behind
+            }
+            Client::Guest(guest) => guest.hear(ws, message.into_message(), self.rate),
+        };
+        // Whoever speaks faster than the others listen is held back for a moment.
+        if let Some(behind) = behind {
+            ws.wait(behind.caught_up());
+        }
+    }
+}
+
+impl Guest {
+    /// Deals with a message. Returns who has not caught up with it.
+    fn hear(&mut self, ws: &mut Socket<'_>, message: Message, rate: Rate) -> Option<Behind> {
+        let said = match &message {
+            Message::Text(text) => Some(Said::read(text)),
+            // Binary; whatever else may come one day has no words either.
+            _ => None,
+        };
+        let id = match &said {
+            Some(Ok(said)) => said.id(),
+            _ => None,
+        };
+        let mut behind = None;
+        let answer = match self.bucket.take(Instant::now()) {
+            Err(wait) => {
+                let why = format!(
+                    "too many messages: {} a second, {} at once",
+                    rate.per_second(),
+                    rate.burst()
+                );
+                let wait = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+                Err(Mistake::new("rate", why).of(id).retry_after(wait))
+            }
+            Ok(()) => match said {
+                Some(Ok(said)) => self.do_as(said, ws, rate, &mut behind),
+                Some(Err(mistake)) => Err(mistake),
+                None => self.pass(message, &mut behind).map(|()| None),
+            },
+        };
+        // Where it cannot be sent, the connection is closing, or the client reads so slowly that
+        // the room closes it.
+        match answer {
+            Ok(None) => {}
+            Ok(Some(text)) => drop(ws.send(text)),
+            Err(mistake) => {
+                let peer = ws.peer();
+                tracing::debug!(peer, code = mistake.code(), "a message was not dealt with");
+                drop(ws.send(mistake.to_json()));
+            }
+        }
+        behind
+    }
+
+    /// Does what a message says; returns what the client alone is told.
+    fn do_as(
+        &mut self,
         said: Said,
+        ws: &Socket<'_>,
+        rate: Rate,
+        behind: &mut Option<Behind>,
     ) -> Result<Option<String>, Mistake> {
-        match (member.as_ref(), said) {
+        match (self.member.as_ref(), said) {
             (None, Said::Hello { name, client, attempt }) => {
                 let limits = Limits {
                     name: MAX_NAME,
                     text: MAX_TEXT,
-                    rate: self.rate.per_second(),
-                    burst: self.rate.burst(),
+                    rate: rate.per_second(),
+                    burst: rate.burst(),
                 };
                 let hello = Hello { name, client, attempt, limits, echo: self.echo };
-                // Without a member the connection is closing, and the next `recv` ends this.
-                *member = self.held.room().welcome(&self.ws.sender(), hello);
+                // Without a member the connection is closing, and nothing follows.
+                self.member = self.held.room().welcome(&ws.sender(), hello);
                 Ok(None)
             }
             (None, said) => Err(say_hello().of(said.id())),
@@ -107,7 +137,7 @@ impl Guest<'_> {
                 Err(Mistake::new("already_joined", "say rename to change the name"))
             }
             (Some(member), Said::Say { id, text }) => {
-                let again = member.say(id.as_deref(), text).await;
+                let again = member.say(id.as_deref(), text, behind);
                 self.held.said();
                 again
             }
@@ -121,14 +151,10 @@ impl Guest<'_> {
     }
 
     /// Passes on a message that is not text.
-    async fn pass(
-        &self,
-        member: Option<&Named>,
-        message: Message,
-    ) -> Result<Option<String>, Mistake> {
-        let member = member.ok_or_else(say_hello)?;
-        member.pass(message.into_bytes()).await;
-        Ok(None)
+    fn pass(&self, message: Message, behind: &mut Option<Behind>) -> Result<(), Mistake> {
+        let member = self.member.as_ref().ok_or_else(say_hello)?;
+        *behind = member.pass(message.into_bytes());
+        Ok(())
     }
 }
 

@@ -44,24 +44,24 @@ impl Cork {
         CORKED.set(address(shared));
     }
 
-    /// Gathers a message; `false` where nothing is gathered (any more) for `shared`, or so much
-    /// that there is no room beside what is `queued`.
+    /// Gathers a message, and returns how many bytes are gathered now; `None` where nothing is
+    /// gathered (any more) for `shared`, or so much that there is no `room`.
     pub(crate) fn add(
         shared: &Shared,
         kind: MessageKind,
         payload: &[u8],
         room: usize,
-    ) -> bool {
+    ) -> Option<usize> {
         if CORKED.get() != address(shared) {
-            return false;
+            return None;
         }
         CORK.with_borrow_mut(|cork| {
             if cork.frames.len() >= room {
-                return false;
+                return None;
             }
             message_frame(kind, payload, &mut cork.frames);
             cork.messages += 1;
-            true
+            Some(cork.frames.len())
         })
     }
 

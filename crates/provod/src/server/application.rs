@@ -67,15 +67,15 @@ async fn call<H: Handler<S>, S>(
     state: S,
 ) -> Result<(), BoxError> {
     let shared = ws.sender.shared.clone();
-    let (mut peer, mut wait) = {
+    let (mut peer, mut wait, mut answers) = {
         let mut socket = Socket::new(&shared, 0, None);
-        (handler.open(&mut socket, state), socket.take_wait())
+        (handler.open(&mut socket, state), socket.take_wait(), socket.has_sent())
     };
     loop {
         if let Some(wait) = wait.take() {
             wait.await;
         }
-        if shared.is_congested() {
+        if answers && shared.is_congested() {
             ws.drained().await;
             handler.drained(&mut Socket::new(&shared, 0, None), &mut peer);
         }
@@ -83,7 +83,7 @@ async fn call<H: Handler<S>, S>(
         let Ok(Some(message)) = ws.recv().await else { break };
         let mut socket = Socket::new(&shared, 0, None);
         handler.message(&mut socket, &mut peer, Received::from_message(message));
-        wait = socket.take_wait();
+        (wait, answers) = (socket.take_wait(), socket.has_sent());
     }
     let closed = ws.closed().await;
     handler.close(peer, &closed);

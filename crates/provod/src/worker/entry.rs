@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use bytes::BytesMut;
-use provod_proto::{CloseCode, Message, MessageKind, Payload, Timestamp};
+use bytes::{Bytes, BytesMut};
+use provod_proto::{CloseCode, MessageKind, Payload, Timestamp};
 
 use super::alarms::Tick;
 use super::readiness::Ready;
@@ -30,20 +30,46 @@ pub(super) struct Entry<P> {
     alarm: Option<Timestamp>,
     /// The send queue had passed its high-water mark when it was last looked at.
     congested: bool,
+    /// The handler's last call has sent something here.
+    answers: bool,
     /// Dropped at the end.
     _guard: Box<dyn Send>,
 }
 
-/// What is not handled before the handler's wait is over and the send queue has run low.
+/// What waits for the handler: until what it waits for is over, and the send queue has run low.
 #[derive(Default)]
 struct Held {
-    messages: VecDeque<(MessageKind, Payload)>,
-    /// Input that was not decoded yet.
-    rest: Vec<u8>,
+    messages: VecDeque<(MessageKind, Bytes)>,
+    /// Memory that they take, about.
+    cost: usize,
     wait: Option<Waiting>,
-    /// The socket had something to read.
-    readable: bool,
+    /// Reading has stopped: so much waits.
+    paused: bool,
+    /// Input that was read and not decoded before it stopped.
+    rest: Vec<u8>,
 }
+
+impl Held {
+    fn push(&mut self, kind: MessageKind, payload: Payload, input: &[u8]) {
+        let bytes = Received::new(kind, payload, input).into_message().into_bytes();
+        self.cost += MESSAGE_COST + bytes.len();
+        self.messages.push_back((kind, bytes));
+    }
+
+    fn may_go_on(&self) -> bool {
+        let waits = self.wait.as_ref().is_some_and(|wait| !wait.is_over());
+        !waits && (!self.messages.is_empty() || self.wait.is_some())
+    }
+
+    fn pop(&mut self) -> Option<(MessageKind, Payload)> {
+        let (kind, bytes) = self.messages.pop_front()?;
+        self.cost -= MESSAGE_COST + bytes.len();
+        Some((kind, Payload::Owned(bytes)))
+    }
+}
+
+/// What a message that waits costs beside its bytes.
+const MESSAGE_COST: usize = 64;
 
 /// A future of the handler that runs.
 struct Waiting {
@@ -89,7 +115,16 @@ impl Drop for Tell {
 impl<P> Entry<P> {
     pub(super) fn new(stream: Stream, shared: Arc<Shared>, guard: Box<dyn Send>) -> Self {
         let (peer, held, alarm) = (None, None, None);
-        Self { shared, stream, peer, held, alarm, congested: false, _guard: guard }
+        Self {
+            shared,
+            stream,
+            peer,
+            held,
+            alarm,
+            congested: false,
+            answers: false,
+            _guard: guard,
+        }
     }
 
     /// The first turn. `failed`: the socket could not be watched.
@@ -146,8 +181,7 @@ impl<P> Entry<P> {
         key: u32,
         buffer: &mut [u8],
     ) {
-        if let Some(held) = &mut self.held {
-            held.readable = true;
+        if self.held.as_ref().is_some_and(|held| held.paused) {
             return self.touched(desk, key);
         }
         {
@@ -174,7 +208,8 @@ impl<P> Entry<P> {
                 let room = state.gathers(self.shared.config.hard_limit);
                 drop(state);
                 self.handle(desk, key, batch, &[], room);
-                return self.pause();
+                self.pause(&[]);
+                return;
             }
         }
         match self.stream.read(buffer) {
@@ -204,7 +239,9 @@ impl<P> Entry<P> {
         let mut state = self.shared.lock();
         state.begin_worker_turn();
         state.input_over(error, now);
-        state.batch_done(now);
+        if self.held.is_none() {
+            state.batch_done(now);
+        }
         drop(state);
         self.turn(desk, key, Cork::default());
     }
@@ -237,7 +274,7 @@ impl<P> Entry<P> {
         self.turn(desk, key, Cork::default());
     }
 
-    /// Handles input, or keeps what must wait.
+    /// Handles input, as far as what waits for the handler has room.
     fn digest<H: Handler<S, Peer = P>, S>(
         &mut self,
         desk: &mut Desk<H>,
@@ -256,15 +293,10 @@ impl<P> Entry<P> {
             drop(state);
             self.handle(desk, key, batch, &input[at..at + n], room);
             at += n;
-            if at == input.len() && !again {
-                break;
-            }
-            if self.congested || self.held.is_some() {
-                self.held.get_or_insert_default().rest.extend_from_slice(&input[at..]);
+            if self.pause(&input[at..]) || (at == input.len() && !again) {
                 break;
             }
         }
-        self.pause();
     }
 
     /// Calls the handler for what has come, which lies in `input`, and writes.
@@ -274,79 +306,109 @@ impl<P> Entry<P> {
         key: u32,
         mut batch: Batch,
         input: &[u8],
-        room: usize,
+        mut room: usize,
     ) {
-        let mut cork = Cork::default();
-        if !batch.is_empty() {
-            let handler = &desk.handler;
-            cork = self.call(room, |socket, peer| {
-                let Some(peer) = peer else { return };
-                while !socket.waits()
-                    && let Some((kind, payload)) = batch.next()
-                {
-                    handler.message(socket, peer, Received::new(kind, payload, input));
-                }
-            });
-            if let Some(held) = &mut self.held {
-                while let Some((kind, payload)) = batch.next() {
-                    held.messages.push_back(owned(kind, payload, input));
-                }
+        let handler = desk.handler.clone();
+        loop {
+            let mut cork = Cork::default();
+            if !batch.is_empty() && self.is_free() {
+                cork = self.call(room, |socket, peer| {
+                    let Some(peer) = peer else { return batch.clear() };
+                    while !socket.has_enough()
+                        && let Some((kind, payload)) = batch.next()
+                    {
+                        handler.message(socket, peer, Received::new(kind, payload, input));
+                    }
+                });
             }
-            batch.clear();
+            let free = self.is_free();
+            if free && batch.is_empty() {
+                self.shared.lock().batch_done(self.shared.timestamp(desk.now));
+            }
+            self.turn(desk, key, cork);
+            if batch.is_empty() {
+                break;
+            }
+            if !self.is_free() {
+                let held = self.held.get_or_insert_default();
+                while let Some((kind, payload)) = batch.next() {
+                    held.push(kind, payload, input);
+                }
+                break;
+            }
+            room = self.begin_turn();
         }
+        batch.clear();
         desk.batch = batch;
-        self.shared.lock().batch_done(self.shared.timestamp(desk.now));
-        self.turn(desk, key, cork);
     }
 
-    /// Stops reading where there is a reason to.
-    fn pause(&mut self) {
-        if self.congested || self.held.is_some() {
-            // What it does not read now it does not learn of again.
-            self.held.get_or_insert_default().readable = true;
-            self.shared.lock().core.handle_reading_paused();
-        }
+    /// Whether the handler may be called with the next message.
+    fn is_free(&self) -> bool {
+        !self.is_full() && self.held.is_none()
+    }
+
+    /// Whether what the handler has answered must leave first.
+    fn is_full(&self) -> bool {
+        self.congested && self.answers
+    }
+
+    /// Begins a turn; returns how much the handler may send without the lock.
+    fn begin_turn(&self) -> usize {
+        let mut state = self.shared.lock();
+        state.begin_worker_turn();
+        state.gathers(self.shared.config.hard_limit)
+    }
+
+    /// Stops reading where enough waits for the handler, and keeps the `rest` of the input then;
+    /// returns whether it stopped.
+    fn pause(&mut self, rest: &[u8]) -> bool {
+        let most = self.shared.config.read_ahead.max(1);
+        let Some(held) = self.held.as_mut().filter(|held| held.cost >= most) else { return false };
+        held.rest.extend_from_slice(rest);
+        held.paused = true;
+        self.shared.lock().core.handle_reading_paused();
+        true
     }
 
     /// Goes on where nothing holds it up any more.
     fn resume<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32) {
-        let waits = |held: &Held| held.wait.as_ref().is_some_and(|wait| !wait.is_over());
-        let Some(mut held) = self.held.take_if(|held| !self.congested && !waits(held)) else {
-            return;
-        };
-        held.wait = None;
-        let now = self.shared.timestamp(desk.now);
-        let room = {
-            let mut state = self.shared.lock();
-            state.begin_worker_turn();
-            state.core.handle_reading_resumed(now);
-            state.gathers(self.shared.config.hard_limit)
-        };
         let handler = desk.handler.clone();
-        let messages = &mut held.messages;
-        let cork = self.call(room, |socket, peer| {
-            let Some(peer) = peer else { return messages.clear() };
-            while !socket.waits()
-                && let Some((kind, payload)) = messages.pop_front()
-            {
-                handler.message(socket, peer, Received::new(kind, payload, &[]));
+        while !self.is_full()
+            && let Some(mut held) = self.held.take_if(|held| held.may_go_on())
+        {
+            let room = self.begin_turn();
+            held.wait = None;
+            let cork = self.call(room, |socket, peer| {
+                let Some(peer) = peer else { return held.messages.clear() };
+                while !socket.has_enough()
+                    && let Some((kind, payload)) = held.pop()
+                {
+                    handler.message(socket, peer, Received::new(kind, payload, &[]));
+                }
+            });
+            if let Some(new) = self.held.take() {
+                held.wait = new.wait;
+            } else if held.messages.is_empty() {
+                self.shared.lock().batch_done(self.shared.timestamp(desk.now));
             }
-        });
-        self.turn(desk, key, cork);
-        if self.held.is_some() || self.congested {
-            let now_held = self.held.get_or_insert_default();
-            now_held.messages = held.messages;
-            now_held.rest = held.rest;
-            return self.pause();
+            self.held = Some(held);
+            self.turn(desk, key, cork);
         }
-        if held.readable {
+        let little = self.shared.config.read_ahead / 2;
+        let Some(held) = &mut self.held else { return };
+        let mut rest = Vec::new();
+        if held.paused && held.cost <= little {
+            held.paused = false;
+            rest = std::mem::take(&mut held.rest);
+            self.shared.lock().core.handle_reading_resumed(self.shared.timestamp(desk.now));
             desk.again.push(key);
         }
-        if held.rest.is_empty() {
-            self.shared.lock().batch_done(now);
+        self.held.take_if(|held| held.messages.is_empty() && held.wait.is_none() && !held.paused);
+        if rest.is_empty() {
+            // What has ended meanwhile was not told while something waited.
             self.turn(desk, key, Cork::default());
         } else {
-            self.digest(desk, key, &mut held.rest);
+            self.digest(desk, key, &mut rest);
         }
     }
 
@@ -362,6 +424,7 @@ impl<P> Entry<P> {
         let peer = self.peer.as_mut();
         let result = catch_unwind(AssertUnwindSafe(|| f(&mut socket, peer)));
         let wait = socket.take_wait();
+        self.answers = socket.has_sent();
         let cork = if room > 0 { Cork::end() } else { Cork::default() };
         if let Some(wait) = wait {
             let wait = Waiting::begin(wait, self.shared.clone());
@@ -428,7 +491,7 @@ impl<P> Entry<P> {
             budget.relieve();
         }
         if drained && !closed {
-            self.drained(desk, key);
+            self.drained(desk);
         }
         // What came before the end is handled first.
         if closed && self.held.is_none() {
@@ -446,13 +509,9 @@ impl<P> Entry<P> {
         }
     }
 
-    fn drained<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32) {
+    fn drained<H: Handler<S, Peer = P>, S>(&mut self, desk: &Desk<H>) {
         let handler = desk.handler.clone();
-        let room = {
-            let mut state = self.shared.lock();
-            state.begin_worker_turn();
-            state.gathers(self.shared.config.hard_limit)
-        };
+        let room = self.begin_turn();
         let cork = self.call(room, |socket, peer| {
             if let Some(peer) = peer {
                 handler.drained(socket, peer);
@@ -466,7 +525,6 @@ impl<P> Entry<P> {
         state.end_worker_turn();
         drop(state);
         cork.put();
-        let _ = key;
     }
 
     /// Tells the handler of the end, once.
@@ -492,10 +550,4 @@ impl<P> Entry<P> {
         group::leave_all(left);
         self.closed(desk);
     }
-}
-
-/// A message that lies in `input`, to be kept.
-fn owned(kind: MessageKind, payload: Payload, input: &[u8]) -> (MessageKind, Payload) {
-    let message: Message = Received::new(kind, payload, input).into_message();
-    (kind, Payload::Owned(message.into_bytes()))
 }
