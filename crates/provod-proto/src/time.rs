@@ -8,6 +8,9 @@ use std::time::Duration;
 pub struct Timestamp(u64);
 
 impl Timestamp {
+    /// The last moment there is.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The last moment there is: none that anybody waits for.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 

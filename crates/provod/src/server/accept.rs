@@ -86,17 +86,15 @@ fn take<S: Send + 'static>(
     };
     let core = core.clone();
     match socket {
-        Socket::Tcp(stream, peer) => {
-            tokio::spawn(connection(
-                core,
-                #[cfg(unix)]
-                home,
-                stream,
-                peer.to_string().into(),
-                ticket,
-                memory,
-            ))
-        }
+        Socket::Tcp(stream, peer) => tokio::spawn(connection(
+            core,
+            #[cfg(unix)]
+            home,
+            stream,
+            peer.to_string().into(),
+            ticket,
+            memory,
+        )),
         #[cfg(unix)]
         Socket::Unix(stream) => {
             tokio::spawn(connection(core, home, stream, "unix".into(), ticket, memory))

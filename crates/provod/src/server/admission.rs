@@ -1,10 +1,11 @@
 //! Who may connect: a limit on connections, one on unfinished handshakes, and the list of what is
 //! open.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::driver::Shared;
@@ -12,7 +13,7 @@ use crate::driver::Shared;
 /// Connections that are being turned away at the same time; more are dropped without a word.
 const MAX_TURNED_AWAY: usize = 32;
 
-pub(super) struct Admission {
+pub(crate) struct Admission {
     max: usize,
     max_handshakes: usize,
     inner: Mutex<Inner>,
@@ -33,7 +34,7 @@ struct Inner {
     /// Those that are, or are about to be, answered and only wait for the peer to hang up, the
     /// oldest first.
     lingering: BTreeMap<u64, Arc<Place>>,
-    open: HashMap<u64, Weak<Shared>>,
+    open: Slab<Weak<Shared>>,
 }
 
 /// What a connection that has no WebSocket yet can be told.
@@ -84,7 +85,7 @@ impl Admission {
         inner.admitted += 1;
         let place = Arc::<Place>::default();
         inner.handshakes.insert(id, place.clone());
-        Some(Ticket { admission: self.clone(), id, place, turned_away: false })
+        Some(Ticket { admission: self.clone(), id, place, turned_away: false, is_open: false })
     }
 
     /// A place to tell a connection that there is no place.
@@ -94,12 +95,18 @@ impl Admission {
             return None;
         }
         inner.turned_away += 1;
-        Some(Ticket { admission: self.clone(), id: 0, place: Arc::default(), turned_away: true })
+        Some(Ticket {
+            admission: self.clone(),
+            id: 0,
+            place: Arc::default(),
+            turned_away: true,
+            is_open: false,
+        })
     }
 
     /// All that are open now.
     pub(super) fn open(&self) -> Vec<Arc<Shared>> {
-        self.lock().open.values().filter_map(Weak::upgrade).collect()
+        self.lock().open.iter().filter_map(|(_, open)| open.upgrade()).collect()
     }
 
     /// Ends all unfinished handshakes.
@@ -156,6 +163,27 @@ pub(super) struct Ticket {
     id: u64,
     place: Arc<Place>,
     turned_away: bool,
+    /// What it stood for is kept by an [`OpenPlace`].
+    is_open: bool,
+}
+
+/// The place of an open WebSocket, given back when dropped: all that is kept for one.
+pub(crate) struct OpenPlace {
+    admission: Arc<Admission>,
+    key: usize,
+}
+
+impl Drop for OpenPlace {
+    fn drop(&mut self) {
+        let mut inner = self.admission.lock();
+        inner.open.try_remove(self.key);
+        inner.admitted -= 1;
+        let empty = inner.is_empty();
+        drop(inner);
+        if empty {
+            self.admission.empty.notify_waiters();
+        }
+    }
 }
 
 impl Ticket {
@@ -199,8 +227,10 @@ impl Ticket {
     }
 
     /// The WebSocket is open.
-    pub(super) fn opened(&self, shared: &Arc<Shared>) {
-        self.admission.lock().open.insert(self.id, Arc::downgrade(shared));
+    pub(super) fn opened(mut self, shared: &Arc<Shared>) -> OpenPlace {
+        let key = self.admission.lock().open.insert(Arc::downgrade(shared));
+        self.is_open = true;
+        OpenPlace { admission: self.admission.clone(), key }
     }
 }
 
@@ -213,8 +243,7 @@ impl Drop for Ticket {
         }
         inner.handshakes.remove(&self.id);
         inner.lingering.remove(&self.id);
-        inner.open.remove(&self.id);
-        if self.is_lost() {
+        if self.is_lost() || self.is_open {
             return;
         }
         inner.admitted -= 1;

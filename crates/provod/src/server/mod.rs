@@ -36,6 +36,9 @@ pub use listen::Address;
 pub use request::{Accept, Request};
 pub use run::{Drain, Running};
 
+#[cfg(unix)]
+pub(crate) use open::Guard;
+
 use admission::Admission;
 use application::{Application, Calls, Tasks};
 use settings::Settings;

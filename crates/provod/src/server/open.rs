@@ -18,6 +18,8 @@ use provod_proto::handshake::{
 use provod_proto::{Connection, DeflateSetup, Role};
 use tokio::time::{Instant, timeout, timeout_at};
 
+#[cfg(unix)]
+use super::admission::OpenPlace;
 use super::admission::Ticket;
 use super::request::{Accept, Request};
 use super::{Core, Opening, Phase};
@@ -46,7 +48,7 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     match outcome {
         Outcome::Open(open) => {
             let Open { shared, carry, state } = *open;
-            ticket.opened(&shared);
+            let place = ticket.opened(&shared);
             core.close_for_drain(&shared);
             let life = logged.map(|_| Life::begin(&shared));
             #[cfg(unix)]
@@ -54,7 +56,7 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
                 None => io,
                 Some(home) => match Stream::from_io(io) {
                     Ok(Ok(stream)) => {
-                        let guard = Box::new((life, ticket));
+                        let guard = Guard { _life: life.map(Box::new), _place: place };
                         return home.adopt(New { stream, shared, carry, state, guard });
                     }
                     Ok(Err(error)) => {
@@ -67,7 +69,7 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             let handler = core.application.run(WebSocket::new(shared.clone()), state);
             drop(core);
             Driver::new(shared, io, carry, Some(handler)).await;
-            drop(life);
+            drop((life, place));
         }
         Outcome::Answer(response, why) => {
             if let Some(peer) = logged {
@@ -80,7 +82,13 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
         }
         Outcome::Gone(_) => {}
     }
-    drop(ticket);
+}
+
+/// What ends with a WebSocket that a worker drives.
+#[cfg(unix)]
+pub(crate) struct Guard {
+    _life: Option<Box<Life>>,
+    _place: OpenPlace,
 }
 
 /// A WebSocket in the log, from its opening to its end.

@@ -10,13 +10,14 @@ use std::task::Poll;
 use bytes::{Bytes, BytesMut};
 use provod_proto::{CloseCode, MessageKind, Payload, Timestamp};
 
+use super::Desk;
 use super::alarms::Tick;
 use super::readiness::Ready;
 use super::stream::Stream;
-use super::Desk;
 use crate::driver::{Batch, Cork, Shared, panic_text};
 use crate::group;
 use crate::handler::{Handler, Received, Socket, Wait};
+use crate::server::Guard;
 use crate::trace;
 
 pub(super) struct Entry<P> {
@@ -27,13 +28,13 @@ pub(super) struct Entry<P> {
     /// Input that waits, and why.
     held: Option<Box<Held>>,
     /// The earliest time for which an alarm is set.
-    alarm: Option<Timestamp>,
+    alarm: Timestamp,
     /// The send queue had passed its high-water mark when it was last looked at.
     congested: bool,
     /// The handler's last call has sent something here.
     answers: bool,
     /// Dropped at the end.
-    _guard: Box<dyn Send>,
+    _guard: Guard,
 }
 
 /// What waits for the handler: until what it waits for is over, and the send queue has run low.
@@ -68,6 +69,8 @@ impl Held {
     }
 }
 
+/// No alarm is set.
+const NEVER: Timestamp = Timestamp::MAX;
 /// What a message that waits costs beside its bytes.
 const MESSAGE_COST: usize = 64;
 
@@ -113,18 +116,9 @@ impl Drop for Tell {
 }
 
 impl<P> Entry<P> {
-    pub(super) fn new(stream: Stream, shared: Arc<Shared>, guard: Box<dyn Send>) -> Self {
-        let (peer, held, alarm) = (None, None, None);
-        Self {
-            shared,
-            stream,
-            peer,
-            held,
-            alarm,
-            congested: false,
-            answers: false,
-            _guard: guard,
-        }
+    pub(super) fn new(stream: Stream, shared: Arc<Shared>, guard: Guard) -> Self {
+        let (peer, held, alarm) = (None, None, NEVER);
+        Self { shared, stream, peer, held, alarm, congested: false, answers: false, _guard: guard }
     }
 
     /// The first turn. `failed`: the socket could not be watched.
@@ -260,11 +254,10 @@ impl<P> Entry<P> {
         key: u32,
         tick: Tick,
     ) {
-        let set = self.alarm.map(|at| desk.alarms.tick(self.shared.instant(at)));
-        if set != Some(tick) {
+        if self.alarm == NEVER || desk.alarms.tick(self.shared.instant(self.alarm)) != tick {
             return;
         }
-        self.alarm = None;
+        self.alarm = NEVER;
         let now = self.shared.timestamp(desk.now);
         let mut state = self.shared.lock();
         state.begin_worker_turn();
@@ -502,9 +495,9 @@ impl<P> Entry<P> {
             }
         }
         if let Some((at, _)) = next
-            && self.alarm.is_none_or(|set| at < set)
+            && at < self.alarm
         {
-            self.alarm = Some(at);
+            self.alarm = at;
             desk.alarms.set(desk.alarms.tick(self.shared.instant(at)), key);
         }
     }

@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::driver::{Batch, Shared};
 use crate::handler::Handler;
+use crate::server::Guard;
 
 use alarms::Alarms;
 use entry::Entry;
@@ -45,7 +46,7 @@ pub(crate) struct New<S> {
     pub(crate) carry: BytesMut,
     pub(crate) state: S,
     /// Dropped when the connection is over.
-    pub(crate) guard: Box<dyn Send>,
+    pub(crate) guard: Guard,
 }
 
 /// The way to a worker for connections. The worker ends once this is dropped and no connection is

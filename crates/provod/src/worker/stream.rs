@@ -20,7 +20,8 @@ impl Stream {
     pub(crate) fn from_io<T: Any>(io: T) -> Result<io::Result<Self>, T> {
         let mut io = Some(io);
         let any: &mut dyn Any = &mut io;
-        if let Some(tcp) = any.downcast_mut::<Option<tokio::net::TcpStream>>().and_then(Option::take)
+        if let Some(tcp) =
+            any.downcast_mut::<Option<tokio::net::TcpStream>>().and_then(Option::take)
         {
             return Ok(tcp.into_std().map(|tcp| Self::Tcp(TcpStream::from_std(tcp))));
         }
