@@ -89,7 +89,7 @@ fn inflating(
 ) -> Result<f64, ProtocolError> {
     let pool = Pool::new(1);
     let payloads: Vec<_> = messages.iter().map(|m| compress_once(m, bits, level, &pool)).collect();
-    let mut inflater = Inflater::new(takeover, pool);
+    let mut inflater = Inflater::new(bits, takeover, pool);
     let mut out = Vec::new();
     let best = best_of(|| {
         for payload in payloads.iter().cycle().take(rounds * payloads.len()) {
@@ -117,7 +117,7 @@ fn memory() -> Result<(), ProtocolError> {
         }
     }
     let payload = compress_once(&message, 15, Level::default(), &Pool::new(0));
-    let mut inflater = Inflater::new(true, Pool::new(1));
+    let mut inflater = Inflater::new(15, true, Pool::new(1));
     out.clear();
     let before = LIVE.load(Relaxed);
     inflater.step(&payload, &mut out, 4096)?;
@@ -127,7 +127,7 @@ fn memory() -> Result<(), ProtocolError> {
 
 /// Streams that end with every two bytes: each restart copies the window.
 fn restarts() -> Result<(), ProtocolError> {
-    let mut inflater = Inflater::new(true, Pool::new(1));
+    let mut inflater = Inflater::new(15, true, Pool::new(1));
     let mut out = Vec::new();
     let filled = compress_once(&json(1, 65536), 15, Level::default(), &Pool::new(0));
     inflate(&mut inflater, &filled, &mut out)?;
@@ -154,7 +154,7 @@ fn bomb() -> Result<(), ProtocolError> {
     let mut block = compress_once(&vec![0; 1 << 20], 15, Level::SMALLEST, &Pool::new(0));
     block.extend([0, 0, 0xff, 0xff]);
     let input = block.repeat(256);
-    let mut inflater = Inflater::new(false, Pool::new(1));
+    let mut inflater = Inflater::new(15, false, Pool::new(1));
     let mut out = Vec::new();
     let mut made = 0;
     let begun = Instant::now();

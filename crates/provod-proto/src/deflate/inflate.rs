@@ -2,6 +2,7 @@ use std::fmt;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
+use super::history::History;
 use super::pool::Pool;
 use crate::ProtocolError;
 
@@ -15,15 +16,10 @@ const MAX_INPUT: usize = 64 * 1024;
 /// A restart after BFINAL copies the window, for as little as two bytes of input.
 const MAX_RESTARTS: u32 = 16;
 
-/// What RFC 7692 section 7.2.2 appends to a message, and one more empty stored block. A whole
-/// message stands in front of a block after the first four bytes, so the added block leaves no
-/// trace; in a message that was cut off it most often turns into output or an error.
-const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0xff, 0xff];
-
-/// The same with BFINAL in the added block: a stream that ends exactly there was whole. Only
-/// without context takeover, where the stream is not needed any more; to restart it each time
-/// would cost a copy of the window.
-const FINAL_TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
+/// What RFC 7692 section 7.2.2 appends to a message, and one more empty stored block, with BFINAL.
+/// A whole message stands in front of a block after the first four bytes, so a stream that ends
+/// exactly with the added block was whole; one that was cut off makes output of it, or an error.
+const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
 
 /// What one [`Inflater::step`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,16 +43,18 @@ pub struct Finish {
 
 /// Inflates the messages of one direction of one connection (RFC 7692 section 7.2.2).
 ///
-/// With context takeover it owns its state (80 KB) from the first message on; without, it
-/// borrows one from the pool for each message.
+/// It borrows its state from the pool for each message. With context takeover it keeps the last
+/// `2^window_bits` bytes between messages, as far as there were as many, and nothing else.
 ///
 /// For each message: [`step`](Self::step) until all input is consumed, frame after frame, then
 /// [`finish_step`](Self::finish_step) until it is done. The first error is final: it is returned
 /// again by every later call.
 #[derive(Debug)]
 pub struct Inflater {
-    takeover: bool,
+    /// With context takeover.
+    history: Option<History>,
     pool: Pool,
+    /// From the first byte of a message to its end.
     stream: Option<Box<Stream>>,
     place: Place,
 }
@@ -77,10 +75,18 @@ enum Place {
 }
 
 impl Inflater {
-    /// An inflater; `takeover` says whether a message may refer to the messages before it.
+    /// An inflater for the agreed parameters: the peer's LZ77 window is `2^window_bits` bytes, and
+    /// `takeover` says whether a message may refer to the messages before it. Within one message
+    /// references of up to 32 KiB are followed whatever was agreed.
+    ///
+    /// # Panics
+    ///
+    /// When `window_bits` is above 15.
     #[must_use]
-    pub fn new(takeover: bool, pool: Pool) -> Self {
-        Self { takeover, pool, stream: None, place: Place::Between }
+    pub fn new(window_bits: u8, takeover: bool, pool: Pool) -> Self {
+        assert!(window_bits <= WINDOW_BITS, "window bits {window_bits} were never agreed on");
+        let history = takeover.then(|| History::new(window_bits));
+        Self { history, pool, stream: None, place: Place::Between }
     }
 
     /// Inflates the next bytes of a message and appends at most `max_out` bytes to `out`, which
@@ -110,8 +116,7 @@ impl Inflater {
     /// # Errors
     ///
     /// [`ProtocolError::InvalidDeflate`] when the message was cut off before its last block ended
-    /// (RFC 7692 section 7.2.1). With context takeover one such cut, inside the code lengths of a
-    /// block, may show only in the next message.
+    /// (RFC 7692 section 7.2.1).
     pub fn finish_step(
         &mut self,
         out: &mut Vec<u8>,
@@ -135,7 +140,15 @@ impl Inflater {
         if nothing_waits && (input.is_empty() || max_out == 0) {
             return Ok(step);
         }
-        let stream = self.stream.get_or_insert_with(|| self.pool.take_inflater());
+        let history = self.history.as_ref();
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => {
+                let stream = none.insert(self.pool.take_inflater());
+                stream.refer_to(history)?;
+                stream
+            }
+        };
         let input = input.get(..MAX_INPUT).unwrap_or(input);
         let mut restarts = 0;
         loop {
@@ -170,7 +183,7 @@ impl Inflater {
                     return Ok(step);
                 }
                 Stop::End => {
-                    stream.restart()?;
+                    stream.restart(history)?;
                     restarts += 1;
                     self.place = Place::Fresh;
                     if step.consumed == input.len() {
@@ -196,9 +209,8 @@ impl Inflater {
             // block that the tail could end.
             _ => return Ok(self.end_message(produced)),
         };
-        let (tail, end) = if self.takeover { (TAIL, Stop::Input) } else { (FINAL_TAIL, Stop::End) };
-        let run = stream.run(&tail, WINDOW);
-        if run != (Run { consumed: tail.len(), produced: 0, stop: end }) {
+        let run = stream.run(&TAIL, WINDOW);
+        if run != (Run { consumed: TAIL.len(), produced: 0, stop: Stop::End }) {
             return Err(ProtocolError::InvalidDeflate);
         }
         Ok(self.end_message(produced))
@@ -206,8 +218,11 @@ impl Inflater {
 
     fn end_message(&mut self, produced: usize) -> Finish {
         self.place = Place::Between;
-        if !self.takeover {
-            self.release();
+        if let Some(stream) = self.stream.take() {
+            if let Some(history) = &mut self.history {
+                stream.parts().into_iter().for_each(|part| history.push(part));
+            }
+            self.pool.give_inflater(stream);
         }
         Finish { done: true, produced }
     }
@@ -219,20 +234,6 @@ impl Inflater {
             self.stream = None;
         }
         result
-    }
-
-    fn release(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            self.pool.give_inflater(stream);
-        }
-    }
-}
-
-impl Drop for Inflater {
-    fn drop(&mut self) {
-        if self.place == Place::Between {
-            self.release();
-        }
     }
 }
 
@@ -321,11 +322,25 @@ impl Stream {
         &self.ring[end - produced..end]
     }
 
-    /// Begins a new DEFLATE stream that may refer to the output of the one before.
-    fn restart(&mut self) -> Result<(), ProtocolError> {
-        self.decoder.reset(false);
+    /// All that is in the ring: the older part, then the newer.
+    fn parts(&self) -> [&[u8]; 2] {
+        // Until the ring is full, it is filled up to `next`, and `older` is empty.
         let (newer, older) = self.ring[..self.filled].split_at(self.next);
-        for part in [older, newer] {
+        [older, newer]
+    }
+
+    /// Begins a new DEFLATE stream that may refer to the output of the one before, and behind it
+    /// to the history.
+    fn restart(&mut self, history: Option<&History>) -> Result<(), ProtocolError> {
+        self.decoder.reset(false);
+        self.refer_to(history)
+    }
+
+    /// Gives the decoder, which has begun a stream, what that may refer to.
+    fn refer_to(&mut self, history: Option<&History>) -> Result<(), ProtocolError> {
+        let behind = history.map_or([&[][..]; 2], |history| history.latest(WINDOW - self.filled));
+        let (newer, older) = self.ring[..self.filled].split_at(self.next);
+        for part in behind.into_iter().chain([older, newer]) {
             if !part.is_empty() {
                 self.decoder.set_dictionary(part).map_err(|_| ProtocolError::InvalidDeflate)?;
             }

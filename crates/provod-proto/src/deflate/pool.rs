@@ -4,6 +4,7 @@ use flate2::Compress;
 
 use super::compress::Level;
 use super::inflate::Stream;
+use super::short::Short;
 
 /// Idle compressors and inflaters, shared by connections.
 ///
@@ -15,11 +16,12 @@ pub struct Pool {
     max_idle: usize,
 }
 
-/// Both lists are stacks: the state given back last is the one still in the processor's cache.
+/// The lists are stacks: the state given back last is the one still in the processor's cache.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "they move between the pool and connections as one pointer")]
 struct Idle {
     compressors: Vec<(Key, Box<Compress>)>,
+    shorts: Vec<Box<Short>>,
     inflaters: Vec<Box<Stream>>,
 }
 
@@ -67,6 +69,21 @@ impl Pool {
             compressors.push((key, stream));
             oldest
         };
+    }
+
+    /// A compressor for short messages, of any window and level.
+    pub(super) fn take_short(&self) -> Box<Short> {
+        let idle = self.lock().shorts.pop();
+        idle.unwrap_or_default()
+    }
+
+    pub(super) fn give_short(&self, short: Box<Short>) {
+        let mut idle = self.lock();
+        if idle.shorts.len() < self.max_idle {
+            idle.shorts.push(short);
+        } else {
+            drop(idle);
+        }
     }
 
     /// An inflater with an empty window.
