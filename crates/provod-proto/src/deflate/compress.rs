@@ -50,7 +50,7 @@ impl Level {
     fn effort(self) -> Option<Effort> {
         match self.0 {
             2 => Some(Effort { depth: 3, good: 8, stride: 4 }),
-            3 => Some(Effort { depth: 6, good: 16, stride: 2 }),
+            3 => Some(Effort { depth: 8, good: 16, stride: 4 }),
             4 => Some(Effort { depth: 16, good: 32, stride: 2 }),
             5 => Some(Effort { depth: 32, good: 64, stride: 2 }),
             _ => None,

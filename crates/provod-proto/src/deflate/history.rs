@@ -30,6 +30,11 @@ impl History {
         self.oldest = (self.oldest + rest.len()) % self.window;
     }
 
+    /// How many bytes are held: at most the window.
+    pub(super) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
     /// The last `most` bytes, or as many as there are: the older part, then the newer.
     pub(super) fn latest(&self, most: usize) -> [&[u8]; 2] {
         let (newer, older) = self.ring.split_at(self.oldest);

@@ -10,6 +10,10 @@ use crate::ProtocolError;
 const WINDOW_BITS: u8 = 15;
 const WINDOW: usize = 1 << WINDOW_BITS;
 
+/// How much of a full history a message begins with, in bytes. Most need no more, and a copy of the
+/// whole window costs as much as half of a message of 1 KiB.
+const NEAR: usize = 4 * 1024;
+
 /// What bounds one step besides `max_out`: empty blocks take input and make no output. In bytes.
 const MAX_INPUT: usize = 64 * 1024;
 
@@ -145,7 +149,7 @@ impl Inflater {
             Some(stream) => stream,
             none => {
                 let stream = none.insert(self.pool.take_inflater());
-                stream.refer_to(history)?;
+                stream.begin(history)?;
                 stream
             }
         };
@@ -158,7 +162,7 @@ impl Inflater {
                 return Ok(step);
             }
             let rest = input.get(step.consumed..).unwrap_or_default();
-            let run = stream.run(rest, room);
+            let run = stream.go_on(history, rest, room)?;
             out.extend_from_slice(stream.latest(run.produced));
             step.consumed += run.consumed;
             step.produced += run.produced;
@@ -250,6 +254,8 @@ pub(super) struct Stream {
     next: usize,
     /// How many bytes of the ring are filled: `next` until it is full, then `WINDOW`.
     filled: usize,
+    /// The decoder knows only the last `NEAR` bytes of a full history.
+    near: bool,
 }
 
 /// What one run of the decoder did.
@@ -279,6 +285,7 @@ impl Default for Stream {
             ring: vec![0; WINDOW].into_boxed_slice(),
             next: 0,
             filled: 0,
+            near: false,
         }
     }
 }
@@ -288,6 +295,39 @@ impl Stream {
         self.decoder.reset(false);
         self.next = 0;
         self.filled = 0;
+        self.near = false;
+    }
+
+    /// Begins a message, which may refer to the history.
+    fn begin(&mut self, history: Option<&History>) -> Result<(), ProtocolError> {
+        // A full history, given later, pushes out of the decoder's window all that it was given
+        // before; a shorter one would lie behind other bytes, which nothing may refer to.
+        self.near = history.is_some_and(|history| history.len() == WINDOW);
+        self.refer_to(history, if self.near { NEAR } else { WINDOW })
+    }
+
+    /// Runs the decoder, with as much of the history as it needs.
+    fn go_on(
+        &mut self,
+        history: Option<&History>,
+        input: &[u8],
+        room: usize,
+    ) -> Result<Run, ProtocolError> {
+        if !self.near {
+            return Ok(self.run(input, room));
+        }
+        let first = self.decoder.total_in() == 0;
+        if first {
+            let run = self.run(input, room);
+            if run.stop != Stop::Fault {
+                return Ok(run);
+            }
+            // It may be that it refers further back.
+            self.reset();
+        }
+        self.near = false;
+        self.refer_to(history, WINDOW)?;
+        Ok(self.run(input, room))
     }
 
     /// Decodes at most `room` bytes, or up to the end of the ring, into the ring.
@@ -333,12 +373,14 @@ impl Stream {
     /// to the history.
     fn restart(&mut self, history: Option<&History>) -> Result<(), ProtocolError> {
         self.decoder.reset(false);
-        self.refer_to(history)
+        self.near = false;
+        self.refer_to(history, WINDOW)
     }
 
-    /// Gives the decoder, which has begun a stream, what that may refer to.
-    fn refer_to(&mut self, history: Option<&History>) -> Result<(), ProtocolError> {
-        let behind = history.map_or([&[][..]; 2], |history| history.latest(WINDOW - self.filled));
+    /// Gives the decoder what it may refer to: at most `most` bytes of the history, and the ring.
+    fn refer_to(&mut self, history: Option<&History>, most: usize) -> Result<(), ProtocolError> {
+        let most = most.min(WINDOW - self.filled);
+        let behind = history.map_or([&[][..]; 2], |history| history.latest(most));
         let (newer, older) = self.ring[..self.filled].split_at(self.next);
         for part in behind.into_iter().chain([older, newer]) {
             if !part.is_empty() {

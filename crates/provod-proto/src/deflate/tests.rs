@@ -176,6 +176,33 @@ fn bfinal_keeps_a_window_that_went_around_the_ring() {
 }
 
 #[test]
+fn messages_refer_near_and_far_at_any_place() {
+    let pool = Pool::new(1);
+    let past = random(70_000, 21);
+    let near = &past[69_000..];
+    let far = &past[70_000 - 24_000..70_000 - 20_000];
+    let news = random(5_000, 22);
+    let kinds: [&[&[u8]]; 5] = [&[near], &[far], &[near, far], &[&news, far], &[far, &news, near]];
+    for parts in kinds {
+        for max_out in [1, 900, 4_000, 1 << 16] {
+            let mut compressor = Compressor::new(15, true, level(6), pool.clone());
+            let mut inflater = Inflater::new(15, true, pool.clone());
+            let payload = deflate(&mut compressor, &past);
+            assert!(inflate(&mut inflater, &[&payload], 1 << 16).unwrap() == past);
+            let message = parts.concat();
+            let mut payload = Vec::new();
+            // In pieces, so that it looks back all the way.
+            compressor.compress(&message, false, &mut payload);
+            compressor.compress(b"", true, &mut payload);
+            assert!(payload.len() < 2_000 + 5_000 * usize::from(parts.contains(&&news[..])));
+            let (first, rest) = payload.split_at(payload.len() / 2);
+            let fragments = [first, rest, &[]];
+            assert!(inflate(&mut inflater, &fragments, max_out).unwrap() == message, "{max_out}");
+        }
+    }
+}
+
+#[test]
 fn bfinal_in_mid_message_goes_on() {
     let mut payload = HELLO_FINAL[..7].to_vec();
     payload.extend_from_slice(&HELLO_FINAL[..7]);

@@ -1,6 +1,7 @@
 //! One DEFLATE block and the header of the empty stored block that ends a message (RFC 1951
 //! section 3.2, RFC 7692 section 7.2.1).
 
+use super::LONGEST;
 use super::huffman::{self, Code};
 
 /// Literals, the end of the block, and lengths.
@@ -62,7 +63,8 @@ impl Token {
 
 /// The tokens of a block and how often each symbol occurs.
 pub(super) struct Block {
-    tokens: Vec<Token>,
+    tokens: Box<[Token; LONGEST]>,
+    count: usize,
     literals: [u32; LITERALS],
     distances: [u32; DISTANCES],
     /// Extra bits of all lengths and distances.
@@ -71,13 +73,13 @@ pub(super) struct Block {
 
 impl Default for Block {
     fn default() -> Self {
-        Self { tokens: Vec::new(), literals: [0; LITERALS], distances: [0; DISTANCES], extra: 0 }
+        Self { tokens: Box::new([Token(0); LONGEST]), count: 0, literals: [0; LITERALS], distances: [0; DISTANCES], extra: 0 }
     }
 }
 
 impl Block {
     pub(super) fn clear(&mut self) {
-        self.tokens.clear();
+        self.count = 0;
         self.literals.fill(0);
         self.distances.fill(0);
         self.extra = 0;
@@ -85,13 +87,13 @@ impl Block {
 
     pub(super) fn literal(&mut self, byte: u8) {
         self.literals[usize::from(byte)] += 1;
-        self.tokens.push(Token::literal(byte));
+        self.push(Token::literal(byte));
     }
 
     /// Takes back the last token, which was this literal.
     pub(super) fn unsay(&mut self, byte: u8) {
         self.literals[usize::from(byte)] -= 1;
-        self.tokens.pop();
+        self.count -= 1;
     }
 
     pub(super) fn copy(&mut self, len: usize, distance: usize) {
@@ -101,7 +103,13 @@ impl Block {
         self.literals[length] += 1;
         self.distances[distance] += 1;
         self.extra += (length_extra + distance_extra) as usize;
-        self.tokens.push(token);
+        self.push(token);
+    }
+
+    /// There are never more tokens than bytes.
+    fn push(&mut self, token: Token) {
+        self.tokens[self.count % LONGEST] = token;
+        self.count += 1;
     }
 
     /// Appends the block in its shortest form, `plain` being what it says, and the header of the
@@ -141,7 +149,7 @@ impl Block {
         distances: &[Code; DISTANCES],
         bits: &mut Bits<'_>,
     ) {
-        for &token in &self.tokens {
+        for &token in self.tokens.iter().take(self.count) {
             if token.is_literal() {
                 bits.code(literals[(token.0 & 0xFF) as usize]);
             } else {

@@ -158,13 +158,12 @@ impl fmt::Debug for Short {
 impl Chains {
     /// Makes all entries old.
     fn start(&mut self) {
-        self.base = match self.base.checked_add(TEXT as u32) {
-            Some(base) => base,
-            None => {
-                self.heads.fill(0);
-                TEXT as u32
-            }
-        };
+        if self.base < u32::MAX - 2 * TEXT as u32 {
+            self.base += TEXT as u32;
+        } else {
+            self.heads.fill(0);
+            self.base = TEXT as u32;
+        }
     }
 
     /// Enters a position and gives the one before it.
