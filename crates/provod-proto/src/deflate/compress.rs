@@ -46,9 +46,11 @@ impl Level {
     }
 
     /// How hard to search a short message. `None` where zlib's way is the better one: the fastest,
-    /// which builds no codes, and those that are asked for the least bytes at any price.
-    fn effort(self) -> Option<Effort> {
+    /// which builds no codes, unless the history makes it slow; and those that are asked for the
+    /// least bytes at any price.
+    fn effort(self, takeover: bool) -> Option<Effort> {
         match self.0 {
+            1 if takeover => Some(Effort { depth: 1, good: 4, stride: 4 }),
             2 => Some(Effort { depth: 3, good: 8, stride: 4 }),
             3 => Some(Effort { depth: 8, good: 16, stride: 4 }),
             4 => Some(Effort { depth: 16, good: 32, stride: 2 }),
@@ -120,7 +122,7 @@ impl Compressor {
         if fin
             && self.stream.is_none()
             && input.len() <= short::LONGEST
-            && let Some(effort) = self.key.level.effort()
+            && let Some(effort) = self.key.level.effort(self.history.is_some())
         {
             let window = 1 << self.key.window_bits;
             let mut short = self.pool.take_short();

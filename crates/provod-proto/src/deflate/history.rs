@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn it_holds_the_last_window_and_no_more() {
-        for steps in [&[1][..], &[511, 1, 1], &[512, 3], &[513], &[700, 700], &[100, 300, 200, 511]] {
+        for steps in [&[1][..], &[511, 1, 1], &[512, 3], &[513], &[700, 700], &[100, 300, 200, 511]]
+        {
             let mut history = History::new(9);
             let mut all: Vec<u8> = Vec::new();
             for (i, &len) in steps.iter().cycle().take(40).enumerate() {

@@ -33,9 +33,9 @@ pub(super) struct Key {
 }
 
 impl Pool {
-    /// A pool that keeps at most `max_idle` idle compressors and as many idle inflaters; 0 keeps
-    /// none. Those in use are not counted: without context takeover there are never more of them
-    /// than messages being handled at the same moment.
+    /// A pool that keeps at most `max_idle` idle compressors, as many of those for short messages,
+    /// and as many inflaters; 0 keeps none. Those in use are not counted: there are never more of
+    /// them than messages being handled at the same moment.
     #[must_use]
     pub fn new(max_idle: usize) -> Self {
         Self { idle: Arc::default(), max_idle }
@@ -132,7 +132,7 @@ impl Pool {
 }
 
 impl Default for Pool {
-    /// Keeps 16 idle of each kind: about 7 MiB at most.
+    /// Keeps 16 idle of each kind: about 9 MiB at most.
     fn default() -> Self {
         Self::new(16)
     }

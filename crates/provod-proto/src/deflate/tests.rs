@@ -278,8 +278,17 @@ fn empty_first_middle_and_last_fragments() {
 #[test]
 fn every_window_and_level_is_read_by_a_decoder_with_that_window() {
     let pool = Pool::new(4);
-    let messages = [text(3_000, 1), text(0, 2), text(4_096, 6), text(4_097, 7), random(600, 8),
-        text(2, 9), text(70_000, 3), random(5_000, 4), text(900, 5)];
+    let messages = [
+        text(3_000, 1),
+        text(0, 2),
+        text(4_096, 6),
+        text(4_097, 7),
+        random(600, 8),
+        text(2, 9),
+        text(70_000, 3),
+        random(5_000, 4),
+        text(900, 5),
+    ];
     for window_bits in 9..=15 {
         for n in [1, 2, 3, 4, 5, 6, 9] {
             for takeover in [false, true] {

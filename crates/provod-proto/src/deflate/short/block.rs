@@ -12,8 +12,7 @@ const END: usize = 256;
 /// The code lengths' own alphabet, in the order in which their lengths are sent (RFC 1951 section
 /// 3.2.7).
 const LENGTHS: usize = 19;
-const ORDER: [usize; LENGTHS] =
-    [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+const ORDER: [usize; LENGTHS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// A literal, or a match: [`Token::MATCH`], its length from bit 16 on, its distance below.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +72,13 @@ pub(super) struct Block {
 
 impl Default for Block {
     fn default() -> Self {
-        Self { tokens: Box::new([Token(0); LONGEST]), count: 0, literals: [0; LITERALS], distances: [0; DISTANCES], extra: 0 }
+        Self {
+            tokens: Box::new([Token(0); LONGEST]),
+            count: 0,
+            literals: [0; LITERALS],
+            distances: [0; DISTANCES],
+            extra: 0,
+        }
     }
 }
 
@@ -124,8 +129,7 @@ impl Block {
         let dynamic =
             header.bits() + cost(&self.literals, &literals) + cost(&self.distances, &distances);
         let (fixed_literals, fixed_distances) = (&FIXED.0, &FIXED.1);
-        let fixed =
-            cost(&self.literals, fixed_literals) + cost(&self.distances, fixed_distances);
+        let fixed = cost(&self.literals, fixed_literals) + cost(&self.distances, fixed_distances);
         let coded = (3 + self.extra + dynamic.min(fixed) + 3).div_ceil(8);
         if plain.len() + STORED <= coded && plain.len() <= usize::from(u16::MAX) {
             return stored(plain, out);
@@ -227,7 +231,8 @@ struct Header {
 
 impl Header {
     fn new(literals: &[Code; LITERALS], distances: &[Code; DISTANCES]) -> Self {
-        let used = |codes: &[Code]| codes.iter().rposition(|code| code.len > 0).map_or(0, |i| i + 1);
+        let used =
+            |codes: &[Code]| codes.iter().rposition(|code| code.len > 0).map_or(0, |i| i + 1);
         let mut header = Self {
             literals: used(literals).max(257),
             distances: used(distances).max(1),

@@ -107,7 +107,8 @@ fn limited(mut of_length: [u16; 64], longest: usize) -> [u16; 64] {
     of_length[longest + 1..].fill(0);
     of_length[longest] += beyond;
     // The share of the code space that is used, in units of the longest codes.
-    let mut space: u32 = (1..=longest).map(|len| u32::from(of_length[len]) << (longest - len)).sum();
+    let mut space: u32 =
+        (1..=longest).map(|len| u32::from(of_length[len]) << (longest - len)).sum();
     while space > 1 << longest {
         // A code becomes one bit longer and makes room for one of the longest beside it: one unit
         // is won.

@@ -85,7 +85,9 @@ impl Short {
         out: &mut Vec<u8>,
     ) {
         self.text.clear();
-        for part in history.iter().flat_map(|history| history.latest(reach.min(TEXT - message.len()))) {
+        for part in
+            history.iter().flat_map(|history| history.latest(reach.min(TEXT - message.len())))
+        {
             self.text.extend_from_slice(part);
         }
         let begin = self.text.len();
