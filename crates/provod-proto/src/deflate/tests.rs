@@ -178,14 +178,14 @@ fn bfinal_keeps_a_window_that_went_around_the_ring() {
 #[test]
 fn messages_refer_near_and_far_at_any_place() {
     let pool = Pool::new(1);
-    let past = random(70_000, 21);
-    let near = &past[69_000..];
-    let far = &past[70_000 - 24_000..70_000 - 20_000];
+    let past = random(40_000, 21);
+    let near = &past[39_000..];
+    let far = &past[16_000..20_000];
     let news = random(5_000, 22);
     let kinds: [&[&[u8]]; 5] = [&[near], &[far], &[near, far], &[&news, far], &[far, &news, near]];
     for parts in kinds {
         for max_out in [1, 900, 4_000, 1 << 16] {
-            let mut compressor = Compressor::new(15, true, level(6), pool.clone());
+            let mut compressor = Compressor::new(15, true, level(3), pool.clone());
             let mut inflater = Inflater::new(15, true, pool.clone());
             let payload = deflate(&mut compressor, &past);
             assert!(inflate(&mut inflater, &[&payload], 1 << 16).unwrap() == past);
@@ -290,7 +290,7 @@ fn every_window_and_level_is_read_by_a_decoder_with_that_window() {
         text(900, 5),
     ];
     for window_bits in 9..=15 {
-        for n in [1, 2, 3, 4, 5, 6, 9] {
+        for n in [1, 3, 5, 6, 9] {
             for takeover in [false, true] {
                 let case = format!("window bits {window_bits}, level {n}, takeover {takeover}");
                 let mut compressor = Compressor::new(window_bits, takeover, level(n), pool.clone());
