@@ -1,6 +1,6 @@
-//! What compression costs: time and ratio by level, memory by window, and the dearest bytes a peer
-//! can send. The numbers of `docs/decisions/0005-deflate.md` come from here; compare them within
-//! one run only.
+//! What compression costs: time and ratio by level, time and memory by window with context
+//! takeover, and the dearest bytes a peer can send. The numbers of `docs/guide/compression.md` and
+//! `docs/decisions/0023-short-messages.md` come from here; compare them within one run only.
 //!
 //! ```text
 //! taskset -c 1 cargo run --release -p provod-proto --example deflate_cost
@@ -12,13 +12,16 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use provod_proto::ProtocolError;
 use provod_proto::deflate::{Compressor, Inflater, Level, Pool, compress_once};
 
 /// Messages of each length.
 const MESSAGES: usize = 64;
+/// Connections that take turns, so that none finds its state in the processor's first caches.
+const CONNECTIONS: usize = 64;
 /// Bytes compressed in one timed run.
-const VOLUME: usize = 20_000_000;
+const VOLUME: usize = 6_000_000;
 /// The best of so many runs is printed.
 const RUNS: usize = 5;
 /// Output of one step of the inflater, as the connection asks for it.
@@ -26,7 +29,7 @@ const STEP: usize = 64 << 10;
 
 fn main() -> Result<(), ProtocolError> {
     time_and_ratio()?;
-    memory()?;
+    taking_turns()?;
     restarts()?;
     bomb()
 }
@@ -89,7 +92,7 @@ fn inflating(
 ) -> Result<f64, ProtocolError> {
     let pool = Pool::new(1);
     let payloads: Vec<_> = messages.iter().map(|m| compress_once(m, bits, level, &pool)).collect();
-    let mut inflater = Inflater::new(takeover, pool);
+    let mut inflater = Inflater::new(bits, takeover, pool);
     let mut out = Vec::new();
     let best = best_of(|| {
         for payload in payloads.iter().cycle().take(rounds * payloads.len()) {
@@ -102,32 +105,101 @@ fn inflating(
     Ok(best / (rounds * payloads.len()) as f64)
 }
 
-fn memory() -> Result<(), ProtocolError> {
-    println!();
-    let message = json(1, 1024);
-    let mut out = Vec::with_capacity(4096);
-    for bits in [15, 12, 9] {
-        for level in [1, 3, 6].into_iter().filter_map(Level::new) {
-            let mut compressor = Compressor::new(bits, true, level, Pool::new(1));
-            out.clear();
-            let before = LIVE.load(Relaxed);
-            compressor.compress(&message, true, &mut out);
-            let bytes = LIVE.load(Relaxed) - before;
-            println!("compressor, window 2^{bits}, level {}: {bytes} bytes", level.get());
-        }
+/// Context takeover on many connections: a state of zlib's for each, and what this crate keeps.
+/// Messages of 1 KiB.
+fn taking_turns() -> Result<(), ProtocolError> {
+    println!(
+        "\n{CONNECTIONS} connections, context takeover, level 3, 1 KiB: time, memory each, ratio"
+    );
+    println!("bits  compressor: zlib's        ours                      inflater: zlib's    ours");
+    let messages: Vec<Vec<u8>> = (0..16 * MESSAGES).map(|i| json(i, 1024)).collect();
+    // Each connection has its own order.
+    let turns = (0..8 * messages.len()).map(|i| (i % CONNECTIONS, (i * 7 + i / CONNECTIONS)));
+    let turns: Vec<_> = turns.map(|(c, m)| (c, m % messages.len())).collect();
+    let level = Level::default();
+    let pool = Pool::new(1);
+    let once = compress_once(&messages[0], 15, level, &pool);
+    inflate(&mut Inflater::new(15, false, pool.clone()), &once, &mut Vec::new())?;
+    for bits in 9..=15 {
+        let zlib = || Compress::new_with_window_bits(Compression::new(3), false, bits);
+        let compress = |stream: &mut Compress, message: &[u8], out: &mut Vec<u8>| {
+            out.reserve(2048);
+            assert!(stream.compress_vec(message, out, FlushCompress::Sync).is_ok());
+        };
+        let before = LIVE.load(Relaxed);
+        let mut states: Vec<_> = (0..CONNECTIONS).map(|_| zlib()).collect();
+        let theirs = run(&turns, &messages, 4, before, |c, message, out| {
+            compress(&mut states[c], message, out);
+        });
+        drop(states);
+
+        let mut states: Vec<_> =
+            (0..CONNECTIONS).map(|_| Compressor::new(bits, true, level, pool.clone())).collect();
+        let before = LIVE.load(Relaxed);
+        let ours = run(&turns, &messages, 0, before, |c, message, out| {
+            states[c].compress(message, true, out);
+        });
+        drop(states);
+
+        let payloads: Vec<_> =
+            messages.iter().map(|m| compress_once(m, bits, level, &pool)).collect();
+        let before = LIVE.load(Relaxed);
+        let mut states: Vec<_> =
+            (0..CONNECTIONS).map(|_| Decompress::new_with_window_bits(false, bits)).collect();
+        let their_inflater = run(&turns, &payloads, 0, before, |c, payload, out| {
+            out.reserve(4096);
+            for part in [payload, &[0, 0, 0xFF, 0xFF]] {
+                assert!(states[c].decompress_vec(part, out, FlushDecompress::Sync).is_ok());
+            }
+        });
+        drop(states);
+
+        let mut states: Vec<_> =
+            (0..CONNECTIONS).map(|_| Inflater::new(bits, true, pool.clone())).collect();
+        let before = LIVE.load(Relaxed);
+        let our_inflater = run(&turns, &payloads, 0, before, |c, payload, out| {
+            assert!(inflate(&mut states[c], payload, out).is_ok());
+        });
+        println!(
+            "{bits:4}  {} {:.3}  {} {:.3}  {}  {}",
+            theirs.0, theirs.1, ours.0, ours.1, their_inflater.0, our_inflater.0,
+        );
     }
-    let payload = compress_once(&message, 15, Level::default(), &Pool::new(0));
-    let mut inflater = Inflater::new(true, Pool::new(1));
-    out.clear();
-    let before = LIVE.load(Relaxed);
-    inflater.step(&payload, &mut out, 4096)?;
-    println!("inflater: {} bytes", LIVE.load(Relaxed) - before);
     Ok(())
+}
+
+/// The time of one message and the bytes that each connection holds more than `before`; and the
+/// part of the messages' length that is left. Of each output `tail` bytes do not count.
+fn run(
+    turns: &[(usize, usize)],
+    messages: &[Vec<u8>],
+    tail: usize,
+    before: usize,
+    mut work: impl FnMut(usize, &[u8], &mut Vec<u8>),
+) -> (String, f64) {
+    let mut out = Vec::with_capacity(8192);
+    let own = out.capacity();
+    let mut ratio = 0.0;
+    let best = best_of(|| {
+        let mut made = 0;
+        let mut given = 0;
+        for &(connection, message) in turns {
+            out.clear();
+            work(connection, &messages[message], &mut out);
+            given += messages[message].len();
+            made += out.len() - tail;
+        }
+        ratio = made as f64 / given as f64;
+        Ok::<_, ProtocolError>(())
+    });
+    let micros = best.unwrap_or(f64::NAN) / turns.len() as f64;
+    let bytes = (LIVE.load(Relaxed) - before - own) / CONNECTIONS;
+    (format!("{micros:5.2} us {bytes:6} B"), ratio)
 }
 
 /// Streams that end with every two bytes: each restart copies the window.
 fn restarts() -> Result<(), ProtocolError> {
-    let mut inflater = Inflater::new(true, Pool::new(1));
+    let mut inflater = Inflater::new(15, true, Pool::new(1));
     let mut out = Vec::new();
     let filled = compress_once(&json(1, 65536), 15, Level::default(), &Pool::new(0));
     inflate(&mut inflater, &filled, &mut out)?;
@@ -154,7 +226,7 @@ fn bomb() -> Result<(), ProtocolError> {
     let mut block = compress_once(&vec![0; 1 << 20], 15, Level::SMALLEST, &Pool::new(0));
     block.extend([0, 0, 0xff, 0xff]);
     let input = block.repeat(256);
-    let mut inflater = Inflater::new(false, Pool::new(1));
+    let mut inflater = Inflater::new(15, false, Pool::new(1));
     let mut out = Vec::new();
     let mut made = 0;
     let begun = Instant::now();

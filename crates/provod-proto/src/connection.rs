@@ -589,7 +589,7 @@ fn codecs(
         Side::Server => (server, client),
         Side::Client => (client, server),
     };
-    let inflater = Inflater::new(peer.0, setup.pool.clone());
+    let inflater = Inflater::new(peer.1, peer.0, setup.pool.clone());
     // The compressor knows windows of 2^9 to 2^15 bytes and nothing else.
     let able = setup.compress && (9..=15).contains(&own.1);
     let compressor = able.then(|| {

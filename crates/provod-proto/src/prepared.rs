@@ -109,3 +109,18 @@ fn encode(kind: MessageKind, rsv1: bool, payload: &[u8]) -> Bytes {
     out.extend_from_slice(payload);
     Bytes::from(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_compressed_once_for_each_window() {
+        let prepared = Prepared::from(Message::text("to all, ".repeat(200)));
+        prepared.compress_for(12);
+        let first = prepared.compressed(12).unwrap().as_ptr();
+        assert_eq!(prepared.clone().compressed(12).unwrap().as_ptr(), first);
+        assert!(prepared.0.compressed.iter().filter(|slot| slot.get().is_some()).count() == 1);
+        assert_ne!(prepared.compressed(15).unwrap().as_ptr(), first);
+    }
+}

@@ -159,7 +159,7 @@ impl Connect {
         if let Some(origin) = &self.origin {
             client = client.origin(origin);
         }
-        if let Some(deflate) = self.common.compress(Compress::Off).deflate() {
+        if let Some(deflate) = self.common.compress(Compress::Off).offered() {
             client = client.compression(deflate);
         }
         #[cfg(unix)]

@@ -1,6 +1,8 @@
 use flate2::{Compress, Compression, FlushCompress};
 
+use super::history::History;
 use super::pool::{Key, Pool};
+use super::short::{self, Effort};
 
 /// What a sync flush ends with, and RFC 7692 section 7.2.1 removes.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -12,6 +14,13 @@ const MIN_ROOM: usize = 64;
 
 /// The most room reserved before it is known to be needed.
 const MAX_ROOM: usize = 16 * 1024;
+
+/// How far back a short message looks, in bytes, if the window goes as far: to enter a byte of
+/// history into the compressor costs half of what it costs to compress one.
+const NEAR: usize = 4 * 1024;
+
+/// A longer message looks back further: so many times its own length.
+const REACH: usize = 4;
 
 /// How hard to compress: 1 (fastest) to 9 (smallest).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +45,20 @@ impl Level {
         self.0
     }
 
+    /// How hard to search a short message. `None` where zlib's way is the better one: the fastest,
+    /// which builds no codes, unless the history makes it slow; and those that are asked for the
+    /// least bytes at any price.
+    fn effort(self, takeover: bool) -> Option<Effort> {
+        match self.0 {
+            1 if takeover => Some(Effort { depth: 1, good: 4, stride: 4 }),
+            2 => Some(Effort { depth: 3, good: 8, stride: 4 }),
+            3 => Some(Effort { depth: 8, good: 16, stride: 4 }),
+            4 => Some(Effort { depth: 16, good: 32, stride: 2 }),
+            5 => Some(Effort { depth: 32, good: 64, stride: 2 }),
+            _ => None,
+        }
+    }
+
     pub(super) fn new_stream(self, window_bits: u8) -> Compress {
         Compress::new_with_window_bits(Compression::new(self.0.into()), false, window_bits)
     }
@@ -51,16 +74,16 @@ impl Default for Level {
 
 /// Compresses the messages of one direction of one connection (RFC 7692 section 7.2.1).
 ///
-/// With context takeover it owns its state (380 KB at 15 window bits, 251 KB at 9) from the first
-/// message on; without, it borrows one from the pool for each message.
+/// It borrows its state from the pool for each message. With context takeover it keeps the last
+/// `2^window_bits` bytes between messages, from the first message on, and nothing else.
 #[derive(Debug)]
 pub struct Compressor {
     key: Key,
-    takeover: bool,
+    /// With context takeover.
+    history: Option<History>,
     pool: Pool,
+    /// From the first piece of a message to its last.
     stream: Option<Box<Compress>>,
-    /// The stream holds a part of a message that has not ended.
-    begun: bool,
 }
 
 impl Compressor {
@@ -74,7 +97,8 @@ impl Compressor {
     #[must_use]
     pub fn new(window_bits: u8, takeover: bool, level: Level, pool: Pool) -> Self {
         assert!(matches!(window_bits, 9..=15), "window bits {window_bits} were never agreed on");
-        Self { key: Key { window_bits, level }, takeover, pool, stream: None, begun: false }
+        let history = takeover.then(|| History::new(window_bits));
+        Self { key: Key { window_bits, level }, history, pool, stream: None }
     }
 
     /// Compresses the next piece of a message and appends the compressed bytes to `out`. `fin`
@@ -85,7 +109,7 @@ impl Compressor {
     /// nothing at all, and then no frame need be sent for it. The last piece always adds at least
     /// one byte.
     pub fn compress(&mut self, input: &[u8], fin: bool, out: &mut Vec<u8>) {
-        if input.is_empty() && !self.begun {
+        if input.is_empty() && self.stream.is_none() {
             if fin {
                 // RFC 7692 section 7.2.3.6: the header of an empty stored block. Between messages
                 // the stream is at a byte border, so the compressor need not know of it.
@@ -93,14 +117,33 @@ impl Compressor {
             }
             return;
         }
-        let stream = self.stream.get_or_insert_with(|| self.pool.take_compressor(self.key));
-        self.begun = true;
+        // Of a message in pieces the length is not known: it looks back as far as it may.
+        let reach = if fin { NEAR.max(input.len().saturating_mul(REACH)) } else { usize::MAX };
+        if fin
+            && self.stream.is_none()
+            && input.len() <= short::LONGEST
+            && let Some(effort) = self.key.level.effort(self.history.is_some())
+        {
+            let window = 1 << self.key.window_bits;
+            let mut short = self.pool.take_short();
+            short.compress(input, self.history.as_ref(), reach, window, effort, out);
+            self.pool.give_short(short);
+            if let Some(history) = &mut self.history {
+                history.push(input);
+            }
+            return;
+        }
+        let mut stream = self.stream.take().unwrap_or_else(|| self.begin(reach));
+        if let Some(history) = &mut self.history {
+            history.push(input);
+        }
         if !fin {
-            run(stream, input, FlushCompress::None, out);
+            run(&mut stream, input, FlushCompress::None, out);
+            self.stream = Some(stream);
             return;
         }
         let before = out.len();
-        run(stream, input, FlushCompress::Sync, out);
+        run(&mut stream, input, FlushCompress::Sync, out);
         if out.len() == before {
             // All was flushed already and the stream is at a byte border: as above.
             out.push(0x00);
@@ -108,45 +151,41 @@ impl Compressor {
             debug_assert!(out.ends_with(&TAIL), "a sync flush ends with an empty stored block");
             out.truncate(out.len().saturating_sub(TAIL.len()));
         }
-        self.begun = false;
-        if !self.takeover {
-            self.release();
+        self.pool.give_compressor(self.key, stream);
+    }
+
+    /// A stream that may refer to the last `reach` bytes of the history.
+    fn begin(&self, reach: usize) -> Box<Compress> {
+        let mut stream = self.pool.take_compressor(self.key);
+        for part in self.history.iter().flat_map(|history| history.latest(reach)) {
+            if !part.is_empty()
+                && let Err(e) = stream.set_dictionary(part)
+            {
+                unreachable!("a raw stream that was given no input takes a dictionary: {e}");
+            }
         }
+        stream
     }
 
     /// Gives out what the compressor has kept of the pieces so far, so that the peer can inflate
     /// all of them; costs five bytes or so.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
-        if let Some(stream) = self.stream.as_mut().filter(|_| self.begun) {
+        if let Some(stream) = &mut self.stream {
             run(stream, &[], FlushCompress::Sync, out);
         }
     }
 
-    /// Forgets the messages sent so far, so that the next one does not refer to them.
+    /// Forgets the messages sent so far, so that the next one does not refer to them, and owns
+    /// nothing.
     ///
     /// For a message that is sent without this compressor's knowledge, such as a shared prepared
     /// frame: afterwards the peer's window holds what ours does not. To be called between
     /// messages; a message in progress is abandoned.
     pub fn reset(&mut self) {
-        if self.begun {
-            self.stream = None;
-            self.begun = false;
-        }
-        self.release();
-    }
-
-    fn release(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            self.pool.give_compressor(self.key, stream);
-        }
-    }
-}
-
-impl Drop for Compressor {
-    fn drop(&mut self) {
-        // In the middle of a message the stream is dropped: what it holds is not known.
-        if !self.begun {
-            self.release();
+        // In the middle of a message it is not known what the stream holds: it is dropped.
+        self.stream = None;
+        if let Some(history) = &mut self.history {
+            history.clear();
         }
     }
 }

@@ -2,6 +2,7 @@ use std::fmt;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
+use super::history::History;
 use super::pool::Pool;
 use crate::ProtocolError;
 
@@ -9,21 +10,20 @@ use crate::ProtocolError;
 const WINDOW_BITS: u8 = 15;
 const WINDOW: usize = 1 << WINDOW_BITS;
 
+/// How much of a full history a message begins with, in bytes. Most need no more, and a copy of the
+/// whole window costs as much as half of a message of 1 KiB.
+const NEAR: usize = 4 * 1024;
+
 /// What bounds one step besides `max_out`: empty blocks take input and make no output. In bytes.
 const MAX_INPUT: usize = 64 * 1024;
 
 /// A restart after BFINAL copies the window, for as little as two bytes of input.
 const MAX_RESTARTS: u32 = 16;
 
-/// What RFC 7692 section 7.2.2 appends to a message, and one more empty stored block. A whole
-/// message stands in front of a block after the first four bytes, so the added block leaves no
-/// trace; in a message that was cut off it most often turns into output or an error.
-const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0xff, 0xff];
-
-/// The same with BFINAL in the added block: a stream that ends exactly there was whole. Only
-/// without context takeover, where the stream is not needed any more; to restart it each time
-/// would cost a copy of the window.
-const FINAL_TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
+/// What RFC 7692 section 7.2.2 appends to a message, and one more empty stored block, with BFINAL.
+/// A whole message stands in front of a block after the first four bytes, so a stream that ends
+/// exactly with the added block was whole; one that was cut off makes output of it, or an error.
+const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
 
 /// What one [`Inflater::step`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,16 +47,18 @@ pub struct Finish {
 
 /// Inflates the messages of one direction of one connection (RFC 7692 section 7.2.2).
 ///
-/// With context takeover it owns its state (80 KB) from the first message on; without, it
-/// borrows one from the pool for each message.
+/// It borrows its state from the pool for each message. With context takeover it keeps the last
+/// `2^window_bits` bytes between messages, as far as there were as many, and nothing else.
 ///
 /// For each message: [`step`](Self::step) until all input is consumed, frame after frame, then
 /// [`finish_step`](Self::finish_step) until it is done. The first error is final: it is returned
 /// again by every later call.
 #[derive(Debug)]
 pub struct Inflater {
-    takeover: bool,
+    /// With context takeover.
+    history: Option<History>,
     pool: Pool,
+    /// From the first byte of a message to its end.
     stream: Option<Box<Stream>>,
     place: Place,
 }
@@ -77,10 +79,18 @@ enum Place {
 }
 
 impl Inflater {
-    /// An inflater; `takeover` says whether a message may refer to the messages before it.
+    /// An inflater for the agreed parameters: the peer's LZ77 window is `2^window_bits` bytes, and
+    /// `takeover` says whether a message may refer to the messages before it. Within one message
+    /// references of up to 32 KiB are followed whatever was agreed.
+    ///
+    /// # Panics
+    ///
+    /// When `window_bits` is above 15.
     #[must_use]
-    pub fn new(takeover: bool, pool: Pool) -> Self {
-        Self { takeover, pool, stream: None, place: Place::Between }
+    pub fn new(window_bits: u8, takeover: bool, pool: Pool) -> Self {
+        assert!(window_bits <= WINDOW_BITS, "window bits {window_bits} were never agreed on");
+        let history = takeover.then(|| History::new(window_bits));
+        Self { history, pool, stream: None, place: Place::Between }
     }
 
     /// Inflates the next bytes of a message and appends at most `max_out` bytes to `out`, which
@@ -110,8 +120,7 @@ impl Inflater {
     /// # Errors
     ///
     /// [`ProtocolError::InvalidDeflate`] when the message was cut off before its last block ended
-    /// (RFC 7692 section 7.2.1). With context takeover one such cut, inside the code lengths of a
-    /// block, may show only in the next message.
+    /// (RFC 7692 section 7.2.1).
     pub fn finish_step(
         &mut self,
         out: &mut Vec<u8>,
@@ -135,7 +144,15 @@ impl Inflater {
         if nothing_waits && (input.is_empty() || max_out == 0) {
             return Ok(step);
         }
-        let stream = self.stream.get_or_insert_with(|| self.pool.take_inflater());
+        let history = self.history.as_ref();
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => {
+                let stream = none.insert(self.pool.take_inflater());
+                stream.begin(history)?;
+                stream
+            }
+        };
         let input = input.get(..MAX_INPUT).unwrap_or(input);
         let mut restarts = 0;
         loop {
@@ -145,7 +162,7 @@ impl Inflater {
                 return Ok(step);
             }
             let rest = input.get(step.consumed..).unwrap_or_default();
-            let run = stream.run(rest, room);
+            let run = stream.go_on(history, rest, room)?;
             out.extend_from_slice(stream.latest(run.produced));
             step.consumed += run.consumed;
             step.produced += run.produced;
@@ -170,7 +187,7 @@ impl Inflater {
                     return Ok(step);
                 }
                 Stop::End => {
-                    stream.restart()?;
+                    stream.restart(history)?;
                     restarts += 1;
                     self.place = Place::Fresh;
                     if step.consumed == input.len() {
@@ -196,9 +213,8 @@ impl Inflater {
             // block that the tail could end.
             _ => return Ok(self.end_message(produced)),
         };
-        let (tail, end) = if self.takeover { (TAIL, Stop::Input) } else { (FINAL_TAIL, Stop::End) };
-        let run = stream.run(&tail, WINDOW);
-        if run != (Run { consumed: tail.len(), produced: 0, stop: end }) {
+        let run = stream.run(&TAIL, WINDOW);
+        if run != (Run { consumed: TAIL.len(), produced: 0, stop: Stop::End }) {
             return Err(ProtocolError::InvalidDeflate);
         }
         Ok(self.end_message(produced))
@@ -206,8 +222,11 @@ impl Inflater {
 
     fn end_message(&mut self, produced: usize) -> Finish {
         self.place = Place::Between;
-        if !self.takeover {
-            self.release();
+        if let Some(stream) = self.stream.take() {
+            if let Some(history) = &mut self.history {
+                stream.parts().into_iter().for_each(|part| history.push(part));
+            }
+            self.pool.give_inflater(stream);
         }
         Finish { done: true, produced }
     }
@@ -219,20 +238,6 @@ impl Inflater {
             self.stream = None;
         }
         result
-    }
-
-    fn release(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            self.pool.give_inflater(stream);
-        }
-    }
-}
-
-impl Drop for Inflater {
-    fn drop(&mut self) {
-        if self.place == Place::Between {
-            self.release();
-        }
     }
 }
 
@@ -249,6 +254,8 @@ pub(super) struct Stream {
     next: usize,
     /// How many bytes of the ring are filled: `next` until it is full, then `WINDOW`.
     filled: usize,
+    /// The decoder knows only the last `NEAR` bytes of a full history.
+    near: bool,
 }
 
 /// What one run of the decoder did.
@@ -278,6 +285,7 @@ impl Default for Stream {
             ring: vec![0; WINDOW].into_boxed_slice(),
             next: 0,
             filled: 0,
+            near: false,
         }
     }
 }
@@ -287,6 +295,39 @@ impl Stream {
         self.decoder.reset(false);
         self.next = 0;
         self.filled = 0;
+        self.near = false;
+    }
+
+    /// Begins a message, which may refer to the history.
+    fn begin(&mut self, history: Option<&History>) -> Result<(), ProtocolError> {
+        // A full history, given later, pushes out of the decoder's window all that it was given
+        // before; a shorter one would lie behind other bytes, which nothing may refer to.
+        self.near = history.is_some_and(|history| history.len() == WINDOW);
+        self.refer_to(history, if self.near { NEAR } else { WINDOW })
+    }
+
+    /// Runs the decoder, with as much of the history as it needs.
+    fn go_on(
+        &mut self,
+        history: Option<&History>,
+        input: &[u8],
+        room: usize,
+    ) -> Result<Run, ProtocolError> {
+        if !self.near {
+            return Ok(self.run(input, room));
+        }
+        let first = self.decoder.total_in() == 0;
+        if first {
+            let run = self.run(input, room);
+            if run.stop != Stop::Fault {
+                return Ok(run);
+            }
+            // It may be that it refers further back.
+            self.reset();
+        }
+        self.near = false;
+        self.refer_to(history, WINDOW)?;
+        Ok(self.run(input, room))
     }
 
     /// Decodes at most `room` bytes, or up to the end of the ring, into the ring.
@@ -321,11 +362,27 @@ impl Stream {
         &self.ring[end - produced..end]
     }
 
-    /// Begins a new DEFLATE stream that may refer to the output of the one before.
-    fn restart(&mut self) -> Result<(), ProtocolError> {
-        self.decoder.reset(false);
+    /// All that is in the ring: the older part, then the newer.
+    fn parts(&self) -> [&[u8]; 2] {
+        // Until the ring is full, it is filled up to `next`, and `older` is empty.
         let (newer, older) = self.ring[..self.filled].split_at(self.next);
-        for part in [older, newer] {
+        [older, newer]
+    }
+
+    /// Begins a new DEFLATE stream that may refer to the output of the one before, and behind it
+    /// to the history.
+    fn restart(&mut self, history: Option<&History>) -> Result<(), ProtocolError> {
+        self.decoder.reset(false);
+        self.near = false;
+        self.refer_to(history, WINDOW)
+    }
+
+    /// Gives the decoder what it may refer to: at most `most` bytes of the history, and the ring.
+    fn refer_to(&mut self, history: Option<&History>, most: usize) -> Result<(), ProtocolError> {
+        let most = most.min(WINDOW - self.filled);
+        let behind = history.map_or([&[][..]; 2], |history| history.latest(most));
+        let (newer, older) = self.ring[..self.filled].split_at(self.next);
+        for part in behind.into_iter().chain([older, newer]) {
             if !part.is_empty() {
                 self.decoder.set_dictionary(part).map_err(|_| ProtocolError::InvalidDeflate)?;
             }

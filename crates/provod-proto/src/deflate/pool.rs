@@ -4,6 +4,7 @@ use flate2::Compress;
 
 use super::compress::Level;
 use super::inflate::Stream;
+use super::short::Short;
 
 /// Idle compressors and inflaters, shared by connections.
 ///
@@ -15,11 +16,12 @@ pub struct Pool {
     max_idle: usize,
 }
 
-/// Both lists are stacks: the state given back last is the one still in the processor's cache.
+/// The lists are stacks: the state given back last is the one still in the processor's cache.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "they move between the pool and connections as one pointer")]
 struct Idle {
     compressors: Vec<(Key, Box<Compress>)>,
+    shorts: Vec<Box<Short>>,
     inflaters: Vec<Box<Stream>>,
 }
 
@@ -31,9 +33,9 @@ pub(super) struct Key {
 }
 
 impl Pool {
-    /// A pool that keeps at most `max_idle` idle compressors and as many idle inflaters; 0 keeps
-    /// none. Those in use are not counted: without context takeover there are never more of them
-    /// than messages being handled at the same moment.
+    /// A pool that keeps at most `max_idle` idle compressors, as many of those for short messages,
+    /// and as many inflaters; 0 keeps none. Those in use are not counted: there are never more of
+    /// them than messages being handled at the same moment.
     #[must_use]
     pub fn new(max_idle: usize) -> Self {
         Self { idle: Arc::default(), max_idle }
@@ -67,6 +69,21 @@ impl Pool {
             compressors.push((key, stream));
             oldest
         };
+    }
+
+    /// A compressor for short messages, of any window and level.
+    pub(super) fn take_short(&self) -> Box<Short> {
+        let idle = self.lock().shorts.pop();
+        idle.unwrap_or_default()
+    }
+
+    pub(super) fn give_short(&self, short: Box<Short>) {
+        let mut idle = self.lock();
+        if idle.shorts.len() < self.max_idle {
+            idle.shorts.push(short);
+        } else {
+            drop(idle);
+        }
     }
 
     /// An inflater with an empty window.
@@ -115,7 +132,7 @@ impl Pool {
 }
 
 impl Default for Pool {
-    /// Keeps 16 idle of each kind: about 7 MiB at most.
+    /// Keeps 16 idle of each kind: about 9 MiB at most.
     fn default() -> Self {
         Self::new(16)
     }

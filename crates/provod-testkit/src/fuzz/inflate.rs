@@ -2,7 +2,7 @@
 
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
-use provod_proto::deflate::{Inflater, Pool};
+use provod_proto::deflate::{Compressor, Inflater, Level, Pool};
 
 use crate::random::Random;
 
@@ -20,13 +20,17 @@ enum Outcome {
     Cut,
 }
 
-/// The first byte: context takeover. The second: how each message is cut. The rest: messages, each
-/// a length in two bytes and as many bytes of it as there are; a length with the top bit set means
-/// that the bytes are compressed first, so that valid streams are common.
+/// The first byte: context takeover, and above it the window and the level of a compressor. The
+/// second: how each message is cut. The rest: messages, each a length in two bytes and as many bytes
+/// of it as there are; a length with the top bit set means that the bytes are compressed first, by
+/// ours or by another, so that valid streams are common.
 pub fn run(data: &[u8]) {
     let [flags, seed, rest @ ..] = data else { return };
     let takeover = flags & 1 != 0;
-    let mut ours = Inflater::new(takeover, Pool::new(1));
+    let pool = Pool::new(1);
+    let mut ours = Inflater::new(15, takeover, pool.clone());
+    let level = Level::new(1 + (flags >> 1 & 7)).unwrap_or_default();
+    let mut compressor = Compressor::new(9 + (flags >> 4) % 7, takeover, level, pool);
     let mut reference = Reference { takeover, history: Vec::new() };
     let mut random = Random(u64::from(*seed));
     let mut rest = rest;
@@ -35,12 +39,18 @@ pub fn run(data: &[u8]) {
         let (message, more) = more.split_at(len);
         rest = more;
         let valid = a & 0x80 != 0;
-        let compressed = if valid {
+        let compressed = if valid && random.next() & 1 == 0 {
+            let mut out = Vec::new();
+            compressor.compress(message, true, &mut out);
+            out
+        } else if valid {
+            compressor.reset();
             let level = (random.next() % 10) as u8;
             let mut stream = miniz_oxide::deflate::compress_to_vec(message, level);
             stream.push(0);
             stream
         } else {
+            compressor.reset();
             message.to_vec()
         };
         let got = inflate(&mut ours, &compressed, &mut random);
@@ -54,9 +64,6 @@ pub fn run(data: &[u8]) {
             (Outcome::TooLong | Outcome::Bad, Outcome::TooLong | Outcome::Bad | Outcome::Cut) => {
                 return;
             }
-            // With context takeover a cut, or a fault, inside the code lengths of a block may show
-            // in the next message.
-            (Outcome::Whole(_), Outcome::Cut | Outcome::Bad) if takeover => return,
             // zlib refuses some codes that the reference reads: incomplete sets of code lengths,
             // more symbols than the alphabet has, no end of block. Never the other way
             // round.

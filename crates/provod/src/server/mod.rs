@@ -213,8 +213,10 @@ impl<S: Send + 'static> Server<S> {
 
     /// Agrees to permessage-deflate (RFC 7692) with clients that offer it. Default: off.
     ///
-    /// Context takeover compresses better, and costs each connection that uses it some 380 KB to
-    /// compress and 80 KB to inflate; without it, workers share a few of these.
+    /// Context takeover compresses better, and costs each connection that uses it up to 64 KB: the
+    /// windows of both sides, which
+    /// [`DeflateConfig::server_max_window_bits`](crate::config::DeflateConfig::server_max_window_bits)
+    /// and its twin make smaller.
     ///
     /// ```
     /// use provod::config::DeflateConfig;

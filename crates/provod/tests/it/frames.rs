@@ -308,7 +308,7 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn inflated(payload: &mut [u8]) -> Vec<u8> {
-    inflate_with(&mut Inflater::new(false, Pool::default()), payload)
+    inflate_with(&mut Inflater::new(15, false, Pool::default()), payload)
 }
 
 fn inflate_with(inflater: &mut Inflater, payload: &mut [u8]) -> Vec<u8> {
@@ -333,7 +333,7 @@ async fn rfc7692_7_2_messages_are_compressed_both_ways() {
         assert!(answer.header("Sec-WebSocket-Extensions").is_some());
         let takeover = line == DEFLATE;
         let mut compressor = Compressor::new(15, takeover, Level::default(), Pool::default());
-        let mut inflater = Inflater::new(takeover, Pool::default());
+        let mut inflater = Inflater::new(15, takeover, Pool::default());
         for n in 0..5 {
             let message = format!("Привет, сервер! {n} ").repeat(50);
             let mut payload = Vec::new();
@@ -478,7 +478,7 @@ async fn data_that_does_not_shrink_comes_back_whole() {
     let (_running, address) = start(deflating()).await;
     for line in [DEFLATE, DEFLATE_ONCE] {
         let (mut peer, _) = open_with(address, "/", &[line]).await;
-        let mut inflater = Inflater::new(line == DEFLATE, Pool::default());
+        let mut inflater = Inflater::new(15, line == DEFLATE, Pool::default());
         let mut seed = 1u32;
         let noise: Vec<u8> = std::iter::repeat_with(|| {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -25,7 +25,8 @@ pub struct DeflateConfig {
     /// it.
     pub client_no_context_takeover: bool,
     /// The largest window of the server, as a power of two: 9 to 15; values outside are taken as
-    /// the nearest inside. A client that says less than 15 is refused compression by servers that
+    /// the nearest inside. With context takeover each side keeps as many bytes of the connection:
+    /// a server that says 12 keeps 4 KiB, and may do so whatever the client offers. A client that says less than 15 is refused compression by servers that
     /// cannot.
     pub server_max_window_bits: u8,
     /// The largest window of the client, likewise. A server can only demand less than 15 from a
@@ -167,7 +168,8 @@ impl DeflateConfig {
             add(CLIENT_NO_CONTEXT_TAKEOVER);
         }
 
-        // Section 7.1.2.1: accepted by repeating it "with the same or smaller value".
+        // Section 7.1.2.1: accepted by repeating it "with the same or smaller value"; a server may
+        // say it without being asked, too.
         let server_max_window_bits = window(self.server_max_window_bits)
             .min(offer.server_max_window_bits.unwrap_or(FULL_WINDOW));
         if server_max_window_bits < SMALLEST_WINDOW {
