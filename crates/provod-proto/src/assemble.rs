@@ -10,12 +10,9 @@ use crate::event::{Event, Payload};
 use crate::message::MessageKind;
 use crate::utf8::Utf8Check;
 
-/// A message's buffer may grow to twice what has arrived. Beyond that, messages up to
-/// [`MOST_ADVANCED`] are given room for all that their header claims, which spares copying them
-/// while they grow, as long as all such room in the process stays below [`ADVANCE`]: claims cost an
-/// attacker nothing.
+/// All the room that messages of this process are given in advance: see
+/// [`Config::advance`](crate::Config::advance).
 const ADVANCE: usize = 64 << 20;
-const MOST_ADVANCED: usize = 4 << 20;
 static ADVANCED: AtomicUsize = AtomicUsize::new(0);
 
 /// Room that was given in advance.
@@ -142,7 +139,7 @@ impl Assembly {
     }
 
     /// The message's own buffer, with room for some of `missing` more bytes, and for no others.
-    pub(crate) fn spare(&mut self, missing: u64) -> Option<(&mut Vec<u8>, usize)> {
+    pub(crate) fn spare(&mut self, missing: u64, advance: usize) -> Option<(&mut Vec<u8>, usize)> {
         if self.streamed || self.compressed {
             return None;
         }
@@ -151,7 +148,7 @@ impl Assembly {
         if self.plain.capacity() - have < missing.min(4096) {
             let more = missing.min(have.max(4096));
             if more < missing
-                && missing <= MOST_ADVANCED
+                && have.saturating_add(missing) <= advance
                 && self.advance.is_none()
                 && let Some(advance) = Advance::take(missing - more)
             {

@@ -99,6 +99,11 @@ pub struct Config {
     pub fragment_size: usize,
     /// How messages are compressed where that was negotiated.
     pub compression: Compression,
+    /// A message's buffer grows at most to twice what has arrived. Messages up to this many bytes
+    /// may be given room for all that their header claims, which spares copying them as they grow:
+    /// as long as all such room in the process is below 64 MiB, so that claims cost an attacker
+    /// nothing. 0 is for those who count their memory. Default: 4 MiB.
+    pub advance: usize,
     /// Note the header of each frame for
     /// [`Connection::poll_trace`](crate::Connection::poll_trace).
     pub trace: bool,
@@ -115,6 +120,7 @@ impl Default for Config {
             close_extends: false,
             fragment_size: 256 << 10,
             compression: Compression::default(),
+            advance: 4 << 20,
             trace: false,
             trace_payload: 0,
         }

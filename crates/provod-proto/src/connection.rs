@@ -278,13 +278,12 @@ impl Connection {
     /// The buffer that the rest of a large frame should be read into, and how many bytes at most,
     /// for which it has capacity: use it instead of [`handle_input`](Self::handle_input) when it is `Some`, append to it,
     /// and then call [`handle_direct`](Self::handle_direct). Its room is about what has arrived of
-    /// the message or 4 KiB, and more only for messages of at most 4 MiB and as long as little is
-    /// given out in this way: what a header claims allocates nothing by itself.
+    /// the message or 4 KiB, or what [`Config::advance`] allows.
     pub fn direct_buffer(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         if !matches!(self.state, State::Open | State::Asked) {
             return None;
         }
-        self.incoming.spare()
+        self.incoming.spare(self.config.advance)
     }
 
     /// `n` bytes were appended to [`direct_buffer`](Self::direct_buffer).

@@ -154,8 +154,8 @@ impl Incoming {
     }
 
     /// The buffer that the rest of a large frame is read into, and how much of it.
-    pub(crate) fn spare(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        self.partial.as_mut()?.spare()
+    pub(crate) fn spare(&mut self, advance: usize) -> Option<(&mut Vec<u8>, usize)> {
+        self.partial.as_mut()?.spare(advance)
     }
 
     /// `n` bytes were read into that buffer.

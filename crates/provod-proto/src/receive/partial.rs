@@ -189,13 +189,13 @@ impl Partial {
     }
 
     /// The buffer that the rest of a large frame is read into, and how much of it.
-    pub(super) fn spare(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+    pub(super) fn spare(&mut self, advance: usize) -> Option<(&mut Vec<u8>, usize)> {
         let missing = self.frame.as_ref()?.missing();
         let control = self.frame.as_ref()?.header.opcode.is_control();
         if control || missing < DIRECT_MIN {
             return None;
         }
-        self.message.as_mut()?.spare(missing)
+        self.message.as_mut()?.spare(missing, advance)
     }
 
     /// `n` bytes were read into that buffer.

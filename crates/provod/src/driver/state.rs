@@ -409,7 +409,7 @@ impl State {
     }
 
     /// Whether it gave up what it held.
-    pub(super) fn has_given_way(&self) -> bool {
+    pub(crate) fn has_given_way(&self) -> bool {
         self.account.as_ref().is_some_and(|account| account.is_closed())
     }
 
@@ -440,7 +440,7 @@ impl State {
     }
 
     /// The driver holds so much input that the core has not seen.
-    pub(super) fn carry(&mut self, capacity: usize) {
+    pub(crate) fn carry(&mut self, capacity: usize) {
         self.carried = u32::try_from(capacity).unwrap_or(u32::MAX);
     }
 

@@ -42,7 +42,15 @@ impl Default for Settings {
 
 impl Settings {
     pub(super) fn core_config(&self) -> Arc<proto::Config> {
-        self.core_config.get_or_init(|| Arc::new(self.config.core())).clone()
+        let make = || {
+            let mut core = self.config.core();
+            if self.budget.is_some() {
+                // What a header claims must not count as if it had come.
+                core.advance = 0;
+            }
+            Arc::new(core)
+        };
+        self.core_config.get_or_init(make).clone()
     }
 
     /// What would otherwise show in a failing handshake, or never.

@@ -57,6 +57,15 @@ impl Held {
         self.messages.push_back((kind, bytes));
     }
 
+    fn memory(&self) -> usize {
+        self.cost + self.rest.capacity()
+    }
+
+    /// Memory is short: forgets what waits.
+    fn give_up(&mut self) {
+        (self.messages, self.rest, self.cost) = (VecDeque::new(), Vec::new(), 0);
+    }
+
     fn may_go_on(&self) -> bool {
         let waits = self.wait.as_ref().is_some_and(|wait| !wait.is_over());
         !waits && (!self.messages.is_empty() || self.wait.is_some())
@@ -355,12 +364,22 @@ impl<P> Entry<P> {
     /// Stops reading where enough waits for the handler, and keeps the `rest` of the input then;
     /// returns whether it stopped.
     fn pause(&mut self, rest: &[u8]) -> bool {
+        let Some(held) = &mut self.held else { return false };
         let most = self.shared.config.read_ahead.max(1);
-        let Some(held) = self.held.as_mut().filter(|held| held.cost >= most) else { return false };
-        held.rest.extend_from_slice(rest);
-        held.paused = true;
-        self.shared.lock().core.handle_reading_paused();
-        true
+        let paused = held.cost >= most;
+        let mut state = self.shared.lock();
+        if paused {
+            held.rest.extend_from_slice(rest);
+            held.paused = true;
+            state.core.handle_reading_paused();
+        }
+        state.carry(held.memory());
+        let overdrawn = state.account();
+        drop(state);
+        if let Some(budget) = overdrawn {
+            budget.relieve();
+        }
+        paused
     }
 
     /// Goes on where nothing holds it up any more.
@@ -476,6 +495,12 @@ impl<P> Entry<P> {
         let done = state.core.is_done();
         let left = if done { state.take_groups() } else { Vec::new() };
         let next = state.core.poll_timeout();
+        if state.has_given_way()
+            && let Some(held) = &mut self.held
+        {
+            held.give_up();
+        }
+        state.carry(self.held.as_ref().map_or(0, |held| held.memory()));
         state.end_worker_turn();
         let overdrawn = state.account();
         drop(state);

@@ -43,6 +43,32 @@ fn the_direct_buffer_grows_with_what_has_arrived() {
 }
 
 #[test]
+fn room_in_advance_is_for_messages_of_moderate_length_and_bounded_in_all() {
+    let len = 4 << 20;
+    let mut holders = Vec::new();
+    for n in 0..40 {
+        let mut s = server();
+        let input = claiming(&s, BINARY, len);
+        feed(&mut s, &input, at(0)).unwrap();
+        let (buffer, room) = s.direct_buffer().expect("the rest is large");
+        let advanced = buffer.capacity() >= len as usize;
+        assert!(advanced || buffer.capacity() <= 16 << 10);
+        // Other tests of this process may hold some of the 64 MiB, too.
+        assert!(n < 16 || !advanced, "{n} messages of {len} bytes");
+        assert!(room > 0);
+        holders.push(s);
+    }
+    drop(holders);
+    let mut config = quiet();
+    config.advance = 0;
+    let mut s = server_with(config);
+    let input = claiming(&s, BINARY, len);
+    feed(&mut s, &input, at(0)).unwrap();
+    let (buffer, _) = s.direct_buffer().expect("the rest is large");
+    assert!(buffer.capacity() <= 16 << 10);
+}
+
+#[test]
 fn a_length_above_the_limit_is_refused_at_the_header() {
     let limit = 16 << 20;
     let too_long = Error::from(LimitError::MessageTooLong { limit });

@@ -1,0 +1,22 @@
+//! The server as a peer meets it, where the application is a [`provod::Handler`]: what the tests of
+//! the other kind say of an echo server holds here too, and what handlers alone can do.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../it/servers.rs"]
+#[allow(dead_code)] // Its echo server is the other kind's.
+mod others;
+#[path = "../it/peer.rs"]
+mod peer;
+mod servers;
+
+#[path = "../it/budget.rs"]
+mod budget;
+#[path = "../it/closing.rs"]
+mod closing;
+#[path = "../it/draining.rs"]
+mod draining;
+#[path = "../it/frames.rs"]
+mod frames;
+mod handlers;
+#[path = "../it/observing.rs"]
+mod observing;
