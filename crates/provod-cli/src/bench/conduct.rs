@@ -104,8 +104,9 @@ impl Conductor<'_> {
     async fn conduct(&mut self) -> f64 {
         let threads = self.workers.len();
         let control = self.control.clone();
+        let started = control.clock.now();
         self.until("opening", || control.ready.load(Relaxed) == threads).await;
-        let open_seconds = control.clock.now() as f64 / 1e9;
+        let open_seconds = (control.clock.now() - started) as f64 / 1e9;
         match self.bench.scenario {
             Scenario::Idle => self.memory_settles().await,
             Scenario::Fanout => tokio::time::sleep(JOIN).await,

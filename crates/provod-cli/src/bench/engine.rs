@@ -413,7 +413,8 @@ impl Engine {
         let began = connection.began;
         self.opening -= 1;
         self.open += 1;
-        self.stats.opened += 1;
+        // Those that come later are visits, or come back.
+        self.stats.opened += u64::from(self.stats.begin == u64::MAX);
         self.control.open.fetch_add(1, Relaxed);
         self.stats.handshake.record(now.saturating_sub(began));
         self.buffer.copy_within(pushed.consumed..n, 0);
@@ -460,7 +461,8 @@ impl Engine {
 
     /// Notes what the thread has cost at the borders of the measured time.
     fn measure(&mut self, course: &mut Course, now: u64) {
-        if course.at_begin.is_none() && now >= self.stats.begin {
+        let begun = self.stats.begin != u64::MAX && now >= self.stats.begin;
+        if course.at_begin.is_none() && begun {
             course.at_begin = Some((ThreadTime::now(), self.now()));
         }
         if let Some((time, at)) = course.at_begin

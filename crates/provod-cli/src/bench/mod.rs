@@ -95,7 +95,7 @@ impl Bench {
         let refused = report.failures.by_kind.keys().any(|kind| kind == "connect");
         if let Some(code) = signal {
             code
-        } else if report.connections.opened == 0 && refused {
+        } else if report.connections.opened + report.connections.handshakes == 0 && refused {
             CONNECT
         } else if report.failures.total > 0 {
             OTHER

@@ -93,7 +93,7 @@ pub(in crate::bench) fn table(report: &Report) -> String {
     if report.scenario == "churn" {
         line("visits", &format!("{} handshakes", connections.handshakes));
     }
-    if connections.handshake_us.count > 0 && report.scenario != "connect" {
+    if connections.handshake_us.count > 0 && !matches!(&*report.scenario, "connect" | "storm") {
         line("connect", &latencies(&connections.handshake_us));
     }
     if connections.open_seconds > 0.0 && report.scenario != "connect" {

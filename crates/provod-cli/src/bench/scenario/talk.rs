@@ -14,8 +14,10 @@ pub(in crate::bench) use visits::Visits;
 
 /// So many slots of an open loop are served before sockets are looked at again.
 const BATCH: usize = 256;
-/// A slow reader is given so many messages at once.
+/// A slow reader sends so many messages at once, this often in nanoseconds, while its socket takes
+/// them: enough to fill it soon, and not so many that the others wait.
 const FLOOD: u32 = 64;
+const FLOOD_EVERY: u64 = 1_000_000;
 
 /// How the talkers send.
 #[derive(Debug, Clone)]
@@ -45,6 +47,8 @@ pub(in crate::bench) struct Talk {
     sent_at: Vec<u64>,
     visits: Option<Visits>,
     running: bool,
+    /// When the slow readers send again.
+    flood_at: u64,
 }
 
 impl Talk {
@@ -64,6 +68,7 @@ impl Talk {
             sent_at: vec![0; places],
             visits,
             running: false,
+            flood_at: 0,
         }
     }
 
@@ -134,11 +139,22 @@ impl Talk {
         (self.talkers..self.talkers + self.slow).contains(&i)
     }
 
-    fn flood(&mut self, engine: &mut Engine, i: usize, now: u64) {
-        while engine.connections[i].is_open() && !engine.connections[i].is_waiting() {
-            engine.connections[i].queue(FLOOD);
-            engine.flush(self, i, now);
+    /// Lets the slow readers send; returns when they do again.
+    fn flood(&mut self, engine: &mut Engine, now: u64) -> u64 {
+        if self.slow == 0 || now >= engine.stats.end {
+            return u64::MAX;
         }
+        if now >= self.flood_at {
+            self.flood_at = now + FLOOD_EVERY;
+            for i in self.talkers..self.talkers + self.slow {
+                let connection = &mut engine.connections[i];
+                if connection.is_open() && !connection.is_waiting() {
+                    connection.queue(FLOOD);
+                    engine.flush(self, i, now);
+                }
+            }
+        }
+        self.flood_at
     }
 }
 
@@ -160,13 +176,11 @@ impl Plan for Talk {
             engine.stats.handshake = crate::bench::stats::Latencies::new();
             visits.go(now);
         }
-        for i in 0..self.talkers + self.slow {
-            if !engine.connections[i].is_open() {
-                continue;
-            }
-            if self.is_slow(i) {
-                self.flood(engine, i, now);
-            } else if self.schedule.is_none() {
+        if self.schedule.is_some() {
+            return;
+        }
+        for i in 0..self.talkers {
+            if engine.connections[i].is_open() {
                 let now = engine.now();
                 let n = u64::from(self.how.in_flight);
                 self.say(&mut engine.connections[i], i, n, now);
@@ -226,12 +240,6 @@ impl Plan for Talk {
         }
     }
 
-    fn writable(&mut self, engine: &mut Engine, i: usize, now: u64) {
-        if self.is_slow(i) && self.running && now < engine.stats.end {
-            self.flood(engine, i, now);
-        }
-    }
-
     fn reads(&self, i: usize) -> bool {
         !self.is_slow(i)
     }
@@ -275,7 +283,7 @@ impl Plan for Talk {
     }
 
     fn due(&mut self, engine: &mut Engine, now: u64) -> u64 {
-        let next = self.send_due(engine, now);
+        let next = self.send_due(engine, now).min(self.flood(engine, now));
         next.min(Visits::due(self, engine, now))
     }
 
