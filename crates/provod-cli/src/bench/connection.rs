@@ -52,7 +52,7 @@ pub(super) struct Connection {
     pub(super) out: Vec<u8>,
     out_at: usize,
     /// Messages that are still to be written, the next one, and how much of it has left.
-    pending: u32,
+    pending: u64,
     variant: u32,
     offset: usize,
     /// The message whose reply comes next.
@@ -60,6 +60,8 @@ pub(super) struct Connection {
     /// Whether the message that is being received is compressed, and already known to be wrong.
     pub(super) compressed: bool,
     pub(super) spoilt: bool,
+    /// Replies until one whose bytes are compared.
+    pub(super) unsampled: u64,
     /// Whether this end has sent a Close.
     pub(super) closing: bool,
     /// Messages queued, and replies seen, since it was opened.
@@ -85,6 +87,7 @@ impl Connection {
             expected: 0,
             compressed: false,
             spoilt: false,
+            unsampled: 0,
             closing: false,
             sent: 0,
             received: 0,
@@ -113,9 +116,9 @@ impl Connection {
     }
 
     /// Queues so many of the messages.
-    pub(super) fn queue(&mut self, n: u32) {
+    pub(super) fn queue(&mut self, n: u64) {
         self.pending += n;
-        self.sent += u64::from(n);
+        self.sent += n;
     }
 
     /// Queues the answers to Pings.
@@ -142,7 +145,8 @@ impl Connection {
             let next = if from_out {
                 &self.out[self.out_at..]
             } else if self.pending > 0 {
-                let last = (first + self.pending as usize).min(messages.count());
+                let most = (messages.count() - first) as u64;
+                let last = first + self.pending.min(most) as usize;
                 messages.frames(first, last, self.offset)
             } else {
                 return Ok((bytes, whole));

@@ -157,10 +157,6 @@ impl Incoming {
         }
         self.rest = len;
         self.in_payload = true;
-        if len == 0 {
-            self.in_payload = false;
-            self.end_frame(receiver)?;
-        }
         Ok(())
     }
 

@@ -135,8 +135,12 @@ impl Messages {
     }
 
     /// A message as its reader should get it.
+    #[inline]
     pub(super) fn plain(&self, variant: usize) -> &[u8] {
-        &self.plain[variant % self.plain.len()]
+        match self.plain.get(variant) {
+            Some(plain) => plain,
+            None => &self.plain[variant % self.plain.len()],
+        }
     }
 
     /// The frames of the messages `from..to`, without the first `skip` bytes.

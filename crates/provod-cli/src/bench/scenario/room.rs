@@ -165,7 +165,6 @@ impl Room {
             let i = publisher / self.how.publishers * self.how.members
                 + publisher % self.how.publishers;
             let counts = engine.stats.measures(intended);
-            engine.stats.due += u64::from(counts);
             self.members[i].due += 1;
             let connection = &engine.connections[i];
             if !connection.is_open() {
@@ -296,6 +295,9 @@ impl Plan for Room {
     }
 
     fn settle(&mut self, engine: &mut Engine) {
+        if let Some(schedule) = self.schedule {
+            engine.stats.due = schedule.within(engine.stats.begin, engine.stats.end);
+        }
         for (n, room) in self.rooms.iter().enumerate() {
             if room.owed > 0 {
                 let first = engine.first + n * self.how.members;

@@ -16,7 +16,7 @@ pub(in crate::bench) use visits::Visits;
 const BATCH: usize = 256;
 /// A slow reader sends so many messages at once, this often in nanoseconds, while its socket takes
 /// them: enough to fill it soon, and not so many that the others wait.
-const FLOOD: u32 = 64;
+const FLOOD: u64 = 64;
 const FLOOD_EVERY: u64 = 1_000_000;
 
 /// How the talkers send.
@@ -43,8 +43,10 @@ pub(in crate::bench) struct Talk {
     schedule: Option<Schedule>,
     /// The next message of the open loop.
     slot: u64,
-    /// When each message on its way was queued, in a closed loop.
+    /// When each message on its way was queued, in a closed loop: for each talker a ring of this
+    /// width, a power of two.
     sent_at: Vec<u64>,
+    width: u64,
     visits: Option<Visits>,
     running: bool,
     /// When the slow readers send again.
@@ -58,7 +60,8 @@ impl Talk {
         how: Talkers,
         visits: Option<Visits>,
     ) -> Self {
-        let places = if how.rate.is_none() { talkers * how.in_flight as usize } else { 0 };
+        let width = u64::from(how.in_flight).next_power_of_two();
+        let places = if how.rate.is_none() { talkers * width as usize } else { 0 };
         Self {
             talkers,
             slow,
@@ -66,6 +69,7 @@ impl Talk {
             schedule: None,
             slot: 0,
             sent_at: vec![0; places],
+            width,
             visits,
             running: false,
             flood_at: 0,
@@ -75,11 +79,17 @@ impl Talk {
     /// Queues messages of a closed loop on a talker.
     fn say(&mut self, connection: &mut Connection, i: usize, n: u64, now: u64) {
         let n = n.min(self.how.quota.saturating_sub(connection.sent));
-        let width = u64::from(self.how.in_flight);
         for sent in connection.sent..connection.sent + n {
-            self.sent_at[i * width as usize + (sent % width) as usize] = now;
+            let place = self.place(i, sent);
+            self.sent_at[place] = now;
         }
-        connection.queue(n as u32);
+        connection.queue(n);
+    }
+
+    /// The place in the rings of a talker's message.
+    #[inline]
+    fn place(&self, i: usize, message: u64) -> usize {
+        i * self.width as usize + (message & (self.width - 1)) as usize
     }
 
     /// When the next reply's message was meant to leave.
@@ -87,10 +97,7 @@ impl Talk {
         match &self.schedule {
             // The slots go round: message n of a connection has this one.
             Some(schedule) => schedule.at(received * self.talkers as u64 + i as u64),
-            None => {
-                let width = u64::from(self.how.in_flight);
-                self.sent_at[i * width as usize + (received % width) as usize]
-            }
+            None => self.sent_at[self.place(i, received)],
         }
     }
 
@@ -108,7 +115,6 @@ impl Talk {
             let i = (self.slot % self.talkers as u64) as usize;
             self.slot += 1;
             let counts = engine.stats.measures(intended);
-            engine.stats.due += u64::from(counts);
             let connection = &mut engine.connections[i];
             if !connection.is_open() {
                 engine.stats.unsent += u64::from(counts);
@@ -297,6 +303,11 @@ impl Plan for Talk {
     }
 
     fn settle(&mut self, engine: &mut Engine) {
+        if let Some(schedule) = self.schedule {
+            engine.stats.due = schedule.within(engine.stats.begin, engine.stats.end);
+        } else if let Some(due) = self.visits.as_ref().and_then(|v| v.measured(&engine.stats)) {
+            engine.stats.due = due;
+        }
         for i in 0..self.talkers {
             let connection = &engine.connections[i];
             if connection.is_open() && connection.received < connection.sent {

@@ -26,8 +26,9 @@ impl Replies<'_> {
         self.messages.plain(self.connection.expected as usize)
     }
 
+    #[inline]
     fn is_sampled(&self) -> bool {
-        self.connection.received.is_multiple_of(self.plan.how.verify_every)
+        self.connection.unsampled == 0
     }
 
     /// Counts what is wrong with a message; the first thing alone, the rest follows from it.
@@ -114,6 +115,8 @@ impl Receiver for Replies<'_> {
             let intended = self.plan.intended(self.i, self.connection.received);
             self.stats.reply(intended, self.now);
         }
+        let left = self.connection.unsampled.checked_sub(1);
+        self.connection.unsampled = left.unwrap_or(self.plan.how.verify_every - 1);
         self.connection.received += 1;
         self.connection.expected += 1;
         if self.connection.expected as usize == self.messages.count() {

@@ -3,6 +3,7 @@
 use super::Talk;
 use crate::bench::clock::Schedule;
 use crate::bench::engine::Engine;
+use crate::bench::stats::Stats;
 
 /// After a visit that failed no new one begins for so long, in nanoseconds: a server that is down
 /// must not turn the generator into a busy loop.
@@ -56,11 +57,8 @@ impl Visits {
             // The end of another visit calls this again.
             let Some(place) = visits.free.pop() else { return u64::MAX };
             visits.next += 1;
-            if visits.schedule.is_some() && engine.stats.measures(began) {
-                engine.stats.due += u64::from(!visits.says);
-                if !visits.says {
-                    engine.stats.late.record(engine.now() - began);
-                }
+            if visits.schedule.is_some() && !visits.says && engine.stats.measures(began) {
+                engine.stats.late.record(engine.now() - began);
             }
             engine.connect(plan, place, began);
         }
@@ -78,6 +76,12 @@ impl Visits {
             stats.received(1, now);
             connection.close(random);
         }
+    }
+
+    /// How many visits were due in the measured time, where they are what is measured.
+    pub(super) fn measured(&self, stats: &Stats) -> Option<u64> {
+        let schedule = self.schedule.filter(|_| !self.says)?;
+        Some(schedule.within(stats.begin, stats.end))
     }
 
     pub(super) fn gone(&mut self, i: usize, failed: bool, now: u64) {
