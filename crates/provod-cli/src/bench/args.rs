@@ -227,7 +227,7 @@ Exit codes:
 Where several hold, the first of 1, 13 and 3.
 
 Examples:
-  provod bench echo 9001 --connections 64 --in-flight 32 --pid $(pgrep -x provod)
+  provod bench echo 9001 --connections 64 --in-flight 32 --pid 4711
   provod bench echo 9001 --rate 20000 --duration 1m --threshold 'p99<2ms'
   provod bench fanout ws://127.0.0.1:8080/room --connections 1000 --rate 100
   provod bench idle 9001 --connections 50000 --source 127.0.0.2,127.0.0.3 --traffic 1M --pid 4711

@@ -229,3 +229,15 @@ impl Sample {
 fn bad_deflate(_: provod::proto::ProtocolError) -> Wrong {
     Wrong::Compression("a compressed reply that cannot be inflated")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Connection;
+
+    /// A generator with 50,000 connections should not be what fills the machine.
+    #[test]
+    fn a_connection_is_small() {
+        let size = size_of::<Connection>();
+        assert!(size <= 400, "{size} bytes");
+    }
+}

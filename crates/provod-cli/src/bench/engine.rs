@@ -20,6 +20,8 @@ use super::target::Target;
 const BUFFER: usize = 256 * 1024;
 /// So long a thread sleeps at most before it looks at the clock and at the others, in nanoseconds.
 pub(super) const NAP: u64 = 20_000_000;
+/// A call that asks for events takes so long, in nanoseconds.
+const CALL: u64 = 2_000;
 /// Timeouts are looked at this often, in nanoseconds.
 const LOOK: u64 = 100_000_000;
 /// One in so many connections inflates what it receives.
@@ -180,7 +182,7 @@ impl Engine {
         plan.settle(&mut self);
         self.measure(&mut course, u64::MAX);
         self.publish(&mut course);
-        self.stats.end_thread(self.pace.spin);
+        self.stats.end_thread();
         Ok(self.stats)
     }
 
@@ -207,14 +209,7 @@ impl Engine {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             other => other?,
         }
-        if millis > 0 || events.is_empty() {
-            let now = self.now();
-            let from = before.clamp(self.stats.begin.min(now), now);
-            let to = now.min(self.stats.end);
-            if self.stats.begin != u64::MAX {
-                self.stats.idle += to.saturating_sub(from);
-            }
-        }
+        self.count_idle(before, events.is_empty(), millis);
         for event in events.iter() {
             let i = event.token().0;
             if event.is_writable() {
@@ -225,6 +220,18 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Counts a poll that began at `before` as time without work, but for what the call itself takes
+    /// where there was something to do already.
+    fn count_idle(&mut self, before: u64, found_nothing: bool, millis: u64) {
+        if self.stats.begin == u64::MAX || (millis == 0 && !found_nothing) {
+            return;
+        }
+        let now = self.now();
+        let from = before.max(self.stats.begin);
+        let idle = now.min(self.stats.end).saturating_sub(from);
+        self.stats.idle += if found_nothing { idle } else { idle.saturating_sub(CALL) };
     }
 
     /// Begins a connection at a free place. `began` is when it was meant to.

@@ -174,15 +174,14 @@ impl Stats {
     }
 
     /// Says how busy the thread was. Time that it did not spend waiting for events counts, whatever
-    /// it was spent on; and a thread that sleeps is at least as busy as its processor says.
-    pub(super) fn end_thread(&mut self, spin: bool) {
-        if self.measured == 0 {
-            return;
+    /// it was spent on. Its processor time would not do: waiting awake takes it too, and a thread
+    /// that is not let run takes none.
+    pub(super) fn end_thread(&mut self) {
+        if self.measured > 0 {
+            let share = |part: u64| (part as f64 / self.measured as f64).min(1.0);
+            self.busy_share = 1.0 - share(self.idle);
+            self.waited_share = share(self.waited);
         }
-        let share = |part: u64| (part as f64 / self.measured as f64).min(1.0);
-        let busy = 1.0 - share(self.idle);
-        self.busy_share = if spin { busy } else { busy.max(share(self.cpu)) };
-        self.waited_share = share(self.waited);
     }
 
     /// Whether a moment is in the measured time.

@@ -16,8 +16,8 @@ pub(in crate::bench) use visits::Visits;
 const BATCH: usize = 256;
 /// A slow reader sends so many messages at once, this often in nanoseconds, while its socket takes
 /// them: enough to fill it soon, and not so many that the others wait.
-const FLOOD: u64 = 64;
-const FLOOD_EVERY: u64 = 1_000_000;
+const FLOOD: u64 = 256;
+const FLOOD_EVERY: u64 = 5_000_000;
 
 /// How the talkers send.
 #[derive(Debug, Clone)]
