@@ -289,7 +289,8 @@ impl Engine {
     pub(super) fn flush<P: Plan>(&mut self, plan: &mut P, i: usize, now: u64) {
         match self.connections[i].flush(&self.messages) {
             Ok((bytes, messages)) => {
-                if self.stats.measures(now) {
+                // What those that never read send is not part of the load that is measured.
+                if self.stats.measures(now) && plan.reads(i) {
                     self.stats.bytes_out += bytes as u64;
                     self.stats.sent += messages;
                 }

@@ -139,9 +139,10 @@ fn connections_come_and_go() {
 #[test]
 fn others_are_echoed_to_beside_those_that_do_not_read() {
     let server = Provod::start("listen", &[]);
-    let report = good("slow-reader", &url(&server, "/"), &["-c", "4", "--slow", "3"]);
+    let report = good("slow-reader", &url(&server, "/"), &["-c", "4", "--slow", "3", "-s", "4096"]);
     assert_eq!(number(&report, "/connections/opened"), 7, "{report:#}");
-    assert!(number(&report, "/messages/received") > 0, "{report:#}");
+    // A busy machine may answer too late for the measured time; of the whole run these count.
+    assert!(number(&report, "/messages/verified") > 0, "{report:#}");
 }
 
 #[cfg(unix)]

@@ -14,9 +14,10 @@ pub(in crate::bench) use visits::Visits;
 
 /// So many slots of an open loop are served before sockets are looked at again.
 const BATCH: usize = 256;
-/// A slow reader sends so many messages at once, this often in nanoseconds, while its socket takes
-/// them: enough to fill it soon, and not so many that the others wait.
-const FLOOD: u64 = 256;
+/// A slow reader sends so many bytes at once, this often in nanoseconds, while its socket takes
+/// them: enough to fill the sockets on its way within seconds, and not so much that answering it is
+/// all that the server does.
+const FLOOD: usize = 16 * 1024;
 const FLOOD_EVERY: u64 = 5_000_000;
 
 /// How the talkers send.
@@ -152,10 +153,11 @@ impl Talk {
         }
         if now >= self.flood_at {
             self.flood_at = now + FLOOD_EVERY;
+            let messages = (FLOOD / engine.messages.frame_len(0)).max(1) as u64;
             for i in self.talkers..self.talkers + self.slow {
                 let connection = &mut engine.connections[i];
                 if connection.is_open() && !connection.is_waiting() {
-                    connection.queue(FLOOD);
+                    connection.queue(messages);
                     engine.flush(self, i, now);
                 }
             }
