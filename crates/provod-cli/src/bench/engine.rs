@@ -1,17 +1,20 @@
 //! The loop that drives the connections of one thread: connect, write, read, and wait.
 
+mod opening;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll};
 use provod::proto::deflate::Pool;
 
-use super::connection::{Connection, Sample, State};
+use super::connection::{Connection, State};
 use super::control::Control;
 use super::failure::Wrong;
 use super::payload::{Messages, Random};
+use super::plan::{Pace, Plan};
 use super::procfs::ThreadTime;
 use super::stats::Stats;
 use super::target::Target;
@@ -24,67 +27,6 @@ pub(super) const NAP: u64 = 20_000_000;
 const CALL: u64 = 2_000;
 /// Timeouts are looked at this often, in nanoseconds.
 const LOOK: u64 = 100_000_000;
-/// One in so many connections inflates what it receives.
-const INFLATES: usize = 64;
-
-/// What a scenario does with the connections.
-pub(super) trait Plan {
-    /// How many of the first connections are opened before the traffic begins.
-    fn opens_first(&self) -> usize;
-    /// The room of a connection, where there are several.
-    fn room(&self, _i: usize) -> Option<usize> {
-        None
-    }
-    /// The traffic begins at `now`.
-    fn go(&mut self, engine: &mut Engine, now: u64);
-    /// A handshake has ended well.
-    fn opened(&mut self, engine: &mut Engine, i: usize, now: u64);
-    /// Looks at the first `n` bytes of the buffer, which connection `i` received at `now`; returns
-    /// how many whole messages they ended.
-    fn received(&mut self, engine: &mut Engine, i: usize, n: usize, now: u64)
-    -> Result<u64, Wrong>;
-    /// Connection `i` has been read empty, with so many messages; it may be sent more.
-    fn drained(&mut self, engine: &mut Engine, i: usize, messages: u64, now: u64);
-    /// The socket takes bytes again, and nothing waits for it.
-    fn writable(&mut self, _engine: &mut Engine, _i: usize, _now: u64) {}
-    /// Whether what connection `i` receives is read at all.
-    fn reads(&self, _i: usize) -> bool {
-        true
-    }
-    /// The connection at place `i` is over, the place free. Returns what went wrong, if anything
-    /// did.
-    fn gone(
-        &mut self,
-        engine: &mut Engine,
-        i: usize,
-        old: &Connection,
-        wrong: Wrong,
-        now: u64,
-    ) -> Option<Wrong>;
-    /// Whether there is nothing left to measure, before the time is over.
-    fn is_over(&self, _engine: &Engine) -> bool {
-        false
-    }
-    /// Does what is due; returns when to be called next, in nanoseconds of the clock.
-    fn due(&mut self, engine: &mut Engine, now: u64) -> u64;
-    /// After the end: nothing more is awaited.
-    fn is_settled(&self, engine: &Engine) -> bool;
-    /// After the last reply, or when the time for it is over.
-    fn settle(&mut self, engine: &mut Engine);
-}
-
-/// What the loop is told.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
-    /// Handshakes that may be under way at once before the traffic begins.
-    pub(super) window: usize,
-    /// The connections are opened over this time, in nanoseconds.
-    pub(super) ramp_up: u64,
-    /// How long a handshake, or the last replies, may take, in nanoseconds.
-    pub(super) patience: u64,
-    /// Never sleep.
-    pub(super) spin: bool,
-}
 
 pub(super) struct Engine {
     pub(super) control: Arc<Control>,
@@ -234,34 +176,6 @@ impl Engine {
         self.stats.idle += if found_nothing { idle } else { idle.saturating_sub(CALL) };
     }
 
-    /// Begins a connection at a free place. `began` is when it was meant to.
-    pub(super) fn connect<P: Plan>(&mut self, plan: &mut P, i: usize, began: u64) {
-        let number = self.first + i;
-        // A target that no request could be made for was refused at the start.
-        let Ok(request) = self.target.request(self.random.nonce(), plan.room(i)) else { return };
-        let variant = (number * 7 % self.messages.count()) as u32;
-        let mut stream = match self.target.connect(number) {
-            Ok(stream) => stream,
-            Err(e) => {
-                self.opening += 1;
-                let now = self.now();
-                self.connections[i].state = State::Connecting;
-                self.connections[i].began = began;
-                return self.fail(plan, i, Wrong::Io("connect", e), now);
-            }
-        };
-        let registered = stream.register(self.poll.registry(), Token(i));
-        let connection = &mut self.connections[i];
-        connection.begin(stream, request, variant);
-        connection.began = began;
-        connection.deadline = began.saturating_add(self.pace.patience);
-        self.opening += 1;
-        if let Err(e) = registered {
-            let now = self.now();
-            self.fail(plan, i, Wrong::Io("connect", e), now);
-        }
-    }
-
     /// Ends a connection, well or badly.
     pub(super) fn fail<P: Plan>(&mut self, plan: &mut P, i: usize, wrong: Wrong, now: u64) {
         let old = self.cut(i);
@@ -379,79 +293,6 @@ impl Engine {
         if self.connections[i].is_waiting() {
             self.flush(plan, i, now);
         }
-    }
-
-    /// Reads the answer to the request; what lies behind it is moved to the front of the buffer,
-    /// and its length returned.
-    fn upgrade<P: Plan>(
-        &mut self,
-        plan: &mut P,
-        i: usize,
-        n: usize,
-        now: u64,
-    ) -> Result<usize, Wrong> {
-        let connection = &mut self.connections[i];
-        let Some(handshake) = &mut connection.handshake else { return Ok(0) };
-        let pushed = handshake.reader.push(&self.buffer[..n]);
-        let pushed = pushed.map_err(|e| Wrong::Handshake(e.to_string()))?;
-        let Some(head) = pushed.head else { return Ok(0) };
-        let accepted = handshake.request.verify(&head);
-        let accepted = accepted.map_err(|e| Wrong::Handshake(e.to_string()))?;
-        let deflate = accepted.deflate.map(|agreed| agreed.params);
-        if self.target.deflate.is_some() {
-            let Some(params) = deflate else {
-                return Err(Wrong::Handshake("the server does not compress".to_owned()));
-            };
-            if params.client_max_window_bits < 15 {
-                let why = "the server wants a smaller window of this side than the messages have";
-                return Err(Wrong::Handshake(why.to_owned()));
-            }
-            if (self.first + i).is_multiple_of(INFLATES) {
-                let takeover = !params.server_no_context_takeover;
-                connection.sample = Some(Box::new(Sample::new(takeover, &self.inflaters)));
-            }
-            if self.stats.extensions.is_empty() {
-                let line = head.header("Sec-WebSocket-Extensions").unwrap_or_default();
-                self.stats.extensions = crate::escape::line(line);
-            }
-        }
-        connection.handshake = None;
-        connection.state = State::Open;
-        connection.deadline = u64::MAX;
-        let began = connection.began;
-        self.opening -= 1;
-        self.open += 1;
-        // Those that come later are visits, or come back.
-        self.stats.opened += u64::from(self.stats.begin == u64::MAX);
-        self.control.open.fetch_add(1, Relaxed);
-        self.stats.handshake.record(now.saturating_sub(began));
-        self.buffer.copy_within(pushed.consumed..n, 0);
-        plan.opened(self, i, now);
-        Ok(n - pushed.consumed)
-    }
-
-    /// Opens the connections that must be there before the traffic begins.
-    fn open_more<P: Plan>(&mut self, plan: &mut P, course: &mut Course, now: u64) -> u64 {
-        let all = plan.opens_first();
-        let started = *course.started.get_or_insert(now);
-        let given_up = self.control.aborted.load(Relaxed);
-        let mut next = u64::MAX;
-        while course.begun < all && self.opening < self.pace.window && !given_up {
-            let part = self.pace.ramp_up as f64 * course.begun as f64 / all as f64;
-            let at = started + part as u64;
-            if at > now {
-                next = at;
-                break;
-            }
-            self.connect(plan, course.begun, now);
-            course.begun += 1;
-        }
-        if (course.begun == all && self.opening == 0) || given_up {
-            course.phase = Phase::Waiting;
-            self.control.ready.fetch_add(1, Relaxed);
-            return now;
-        }
-        next
     }
 
     fn time_out<P: Plan>(&mut self, plan: &mut P, now: u64) {

@@ -13,6 +13,7 @@ mod engine;
 mod failure;
 mod incoming;
 mod payload;
+mod plan;
 mod procfs;
 mod report;
 mod scenario;

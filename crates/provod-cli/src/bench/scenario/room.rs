@@ -6,9 +6,10 @@ use provod::proto::deflate::{Compressor, Level, Pool};
 
 use crate::bench::clock::Schedule;
 use crate::bench::connection::Connection;
-use crate::bench::engine::{Engine, Plan};
+use crate::bench::engine::Engine;
 use crate::bench::failure::Wrong;
 use crate::bench::payload::{Content, frame};
+use crate::bench::plan::Plan;
 
 use deliveries::{Deliveries, Stamp};
 

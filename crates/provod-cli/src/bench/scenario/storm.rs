@@ -1,8 +1,9 @@
 //! All connections are cut and come back at once.
 
 use crate::bench::connection::Connection;
-use crate::bench::engine::{Engine, Plan};
+use crate::bench::engine::Engine;
 use crate::bench::failure::Wrong;
+use crate::bench::plan::Plan;
 
 /// A connection that was refused tries again after so long, in nanoseconds.
 const AGAIN: u64 = 100_000_000;

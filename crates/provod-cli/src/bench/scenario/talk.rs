@@ -5,9 +5,10 @@ mod visits;
 
 use crate::bench::clock::Schedule;
 use crate::bench::connection::Connection;
-use crate::bench::engine::{Engine, Plan};
+use crate::bench::engine::Engine;
 use crate::bench::failure::Wrong;
 use crate::bench::incoming::Incoming;
+use crate::bench::plan::Plan;
 
 use replies::Replies;
 pub(in crate::bench) use visits::Visits;
