@@ -258,6 +258,26 @@ fn a_rate_that_cannot_be_reached_is_not_valid() {
     assert!(reasons.contains("the generator was the limit"), "{report:#}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn what_was_measured_until_ctrl_c_is_reported() {
+    let server = Provod::serve(&[]);
+    let mut command = std::process::Command::new(crate::process::BINARY);
+    command.args(["bench", "fanout", &url(&server, "/x"), "-c", "5", "--duration", "1h"]);
+    command.args(["--json", "-", "--warm-up", "0"]);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+    let child = command.spawn().expect("starts");
+    // It runs once messages have come.
+    server.until_counter("messages_in", |n| n > 0).await;
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["interrupted"], true, "{report:#}");
+    assert_eq!(number(&report, "/connections/opened"), 5, "{report:#}");
+}
+
 #[test]
 fn thresholds_and_comparisons_are_told() {
     let server = Provod::start("listen", &[]);
