@@ -157,8 +157,9 @@ impl Engine {
             if event.is_writable() {
                 self.on_writable(plan, i);
             }
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
-                self.on_readable(plan, i);
+            let ended = event.is_read_closed() || event.is_error();
+            if event.is_readable() || ended {
+                self.on_readable(plan, i, ended);
             }
         }
         Ok(())
@@ -236,7 +237,7 @@ impl Engine {
         }
     }
 
-    fn on_readable<P: Plan>(&mut self, plan: &mut P, i: usize) {
+    fn on_readable<P: Plan>(&mut self, plan: &mut P, i: usize, ended: bool) {
         if self.connections[i].is_open() && !plan.reads(i) {
             return;
         }
@@ -276,8 +277,9 @@ impl Engine {
                     Err(wrong) => return self.fail(plan, i, wrong, now),
                 }
             }
-            // A read that did not fill the buffer has emptied the socket; more makes a new event.
-            if n < self.buffer.len() {
+            // A read that did not fill the buffer has emptied the socket; more makes a new event,
+            // but an end that came with this one does not.
+            if n < self.buffer.len() && !ended {
                 break;
             }
         }
