@@ -1,5 +1,6 @@
 //! The command `provod`.
 
+mod bench;
 mod connect;
 mod escape;
 mod listen;
@@ -26,6 +27,7 @@ enum Command {
     Serve(serve::Serve),
     Listen(listen::Listen),
     Connect(connect::Connect),
+    Bench(Box<bench::Bench>),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Listen(command) => command.run(),
         Command::Connect(command) => return command.run(),
+        Command::Bench(command) => return command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -149,7 +149,7 @@ impl Signals {
 }
 
 /// Raises the soft limit of descriptors, one of which each connection takes, to the hard one.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

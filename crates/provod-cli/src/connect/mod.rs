@@ -179,7 +179,8 @@ impl Connect {
     }
 }
 
-fn full_url(text: &str, local: bool) -> String {
+/// A URL with what may be left out; `local` says that a path is enough.
+pub(crate) fn full_url(text: &str, local: bool) -> String {
     let port = text.strip_prefix(':').unwrap_or(text);
     let end = port.find(['/', '?']).unwrap_or(port.len());
     if port[..end].parse::<u16>().is_ok() {
@@ -193,7 +194,8 @@ fn full_url(text: &str, local: bool) -> String {
     }
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
+/// A header as it is given on the command line.
+pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;
     let name = name.trim();
     if name.is_empty() {

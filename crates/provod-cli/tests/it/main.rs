@@ -7,6 +7,7 @@ mod peer;
 mod process;
 mod visitor;
 
+mod bench;
 mod connect;
 mod connect_end;
 mod connect_exit;

@@ -47,7 +47,10 @@ fn help_explains_every_option_and_its_default() {
     let help = run(&["--help"]);
     assert!(help.status.success());
     let help = text(&help.stdout);
-    assert!(["serve", "listen", "connect"].iter().all(|name| help.contains(name)), "{help}");
+    assert!(
+        ["serve", "listen", "connect", "bench"].iter().all(|name| help.contains(name)),
+        "{help}"
+    );
     for command in ["serve", "listen"] {
         let output = run(&[command, "--help"]);
         assert!(output.status.success());

@@ -34,7 +34,8 @@ fn fields(path: &str, name: &str) -> Vec<(String, Option<char>)> {
             words.clone().find(|word| *word == "long")?;
             // A `cfg` may stand between the two.
             let field = rest.lines().find(|line| !line.trim_start().starts_with("#["))?;
-            let name = field.trim_start().split(':').next()?.replace('_', "-");
+            let field = field.trim_start().trim_start_matches("pub(super) ");
+            let name = field.split(':').next()?.replace('_', "-");
             let short = words.find_map(|word| match word.strip_prefix("short") {
                 Some("") => name.chars().next(),
                 Some(given) => given.split('\'').nth(1)?.chars().next(),
@@ -50,18 +51,21 @@ fn flags(path: &str, name: &str) -> BTreeSet<String> {
 }
 
 const OPTIONS: &str = "crates/provod-cli/src/options.rs";
-const COMMANDS: [(&str, &str, &str); 3] = [
+const COMMANDS: [(&str, &str, &str); 4] = [
     ("serve", "crates/provod-cli/src/serve/mod.rs", "Serve"),
     ("listen", "crates/provod-cli/src/listen.rs", "Listen"),
     ("connect", "crates/provod-cli/src/connect/mod.rs", "Connect"),
+    ("bench", "crates/provod-cli/src/bench/args.rs", "Bench"),
 ];
 
 /// The flags of a command as they are written, `--long` and `-s`; `None` where it is no command.
 pub(crate) fn flags_of(command: &str) -> Option<BTreeSet<String>> {
     let (_, path, name) = COMMANDS.into_iter().find(|(known, ..)| *known == command)?;
     let mut all = fields(path, name);
-    all.extend(fields(OPTIONS, "Common"));
-    if command != "connect" {
+    if command != "bench" {
+        all.extend(fields(OPTIONS, "Common"));
+    }
+    if ["serve", "listen"].contains(&command) {
         all.extend(fields(OPTIONS, "Options"));
     }
     all.extend([("help".to_owned(), Some('h')), ("version".to_owned(), Some('V'))]);
@@ -80,7 +84,7 @@ pub(crate) fn all_flags() -> BTreeSet<String> {
 fn the_page_lists_every_flag_of_the_tool_and_no_other() {
     let common = flags(OPTIONS, "Common");
     let servers = flags(OPTIONS, "Options");
-    let [(_, serve, _), (_, listen, _), (_, connect, _)] = COMMANDS;
+    let [(_, serve, _), (_, listen, _), (_, connect, _), (_, bench, _)] = COMMANDS;
     let (serve, listen) = (flags(serve, "Serve"), flags(listen, "Listen"));
     let connect = flags(connect, "Connect");
     assert!(common.contains("max-message") && common.len() >= 6, "{common:?}");
@@ -90,6 +94,9 @@ fn the_page_lists_every_flag_of_the_tool_and_no_other() {
     assert_eq!(listed("## `provod serve` alone"), serve);
     assert_eq!(listen, BTreeSet::new(), "flags of `listen` alone have no table");
     assert_eq!(listed("## `provod connect`"), &connect | &common);
+    let bench = flags(bench, "Bench");
+    assert!(bench.contains("in-flight") && bench.len() >= 20, "{bench:?}");
+    assert_eq!(listed("## `provod bench`"), bench);
 }
 
 #[test]
@@ -111,6 +118,23 @@ fn the_page_and_the_help_list_every_exit_code() {
     let (page, help) = (read(PAGE), read("crates/provod-cli/src/connect/mod.rs"));
     for code in codes {
         assert!(page.contains(&format!("\n| {code} | ")), "{code} is not in {PAGE}");
+        assert!(help.contains(&format!("\n{code:>4}  ")), "{code} is not in the help");
+    }
+}
+
+#[test]
+fn the_page_and_the_help_list_every_exit_code_of_bench() {
+    let source = read("crates/provod-cli/src/bench/mod.rs");
+    let constants =
+        source.lines().filter_map(|line| line.strip_prefix("const ")?.split_once(": u8 = "));
+    let codes: Vec<&str> = constants.map(|(_, code)| code.trim_end_matches(';')).collect();
+    assert!(codes.contains(&"3") && codes.contains(&"13"), "{codes:?}");
+    let (page, help) = (read(PAGE), read("crates/provod-cli/src/bench/args.rs"));
+    let (_, section) = page.split_once("\n| exit code of `provod bench` |").expect("the table");
+    let cells = section.lines().filter_map(|row| row.strip_prefix("| ")?.split(" |").next());
+    let listed: BTreeSet<&str> = cells.flat_map(|cell| cell.split(", ")).collect();
+    for code in codes {
+        assert!(listed.contains(code), "{code} is not in {PAGE}");
         assert!(help.contains(&format!("\n{code:>4}  ")), "{code} is not in the help");
     }
 }
