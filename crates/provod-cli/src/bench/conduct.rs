@@ -83,7 +83,7 @@ fn target(bench: &Bench) -> Result<Target, Failure> {
         #[cfg(unix)]
         bench.unix_socket.as_ref(),
         &bench.header,
-        bench.compress.deflate(),
+        bench.compress.offered(),
         &bench.source,
     )
 }

@@ -193,9 +193,12 @@ impl Connection {
     }
 }
 
+/// What the server may compress with at most; a smaller window is inflated with it just as well.
+const WINDOW: u8 = 15;
+
 impl Sample {
     pub(super) fn new(takeover: bool, pool: &Pool) -> Self {
-        Self { inflater: Inflater::new(takeover, pool.clone()), plain: Vec::new() }
+        Self { inflater: Inflater::new(WINDOW, takeover, pool.clone()), plain: Vec::new() }
     }
 
     /// The next bytes of a compressed message; `most` is how long it may become.
