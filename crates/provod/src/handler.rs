@@ -292,6 +292,18 @@ impl<'a> Received<'a> {
         self.kind
     }
 
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Its bytes. Those of a text are UTF-8.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -71,7 +71,7 @@ impl Connection {
     }
 
     /// Queues bytes of frames as they are, behind all that is encoded: whole messages, each in one
-    /// frame of [`message_frame`](message_frame), of which the first bytes may have
+    /// frame of [`message_frame`](crate::message_frame), of which the first bytes may have
     /// been written to the transport already. [`takes_frames`](Self::takes_frames) must have been
     /// true since the connection was last written to. Where nothing can be sent any more they are
     /// dropped.
