@@ -221,7 +221,7 @@ fn deflate() -> Work {
 }
 
 fn inflate() -> Work {
-    let mut inflater = Inflater::new(false, Pool::default());
+    let mut inflater = Inflater::new(15, false, Pool::default());
     let input = compress_once(&json(), 15, Level::default(), &Pool::default());
     let mut out = Vec::with_capacity(4096);
     Box::new(move |_| {
