@@ -11,6 +11,7 @@ use crate::handshake::DeflateParams;
 use crate::raw::RawFrame;
 use crate::{Config, Error, Event, Keepalive, Message, Payload, ProtocolError, Timestamp};
 
+mod batches;
 mod closing;
 mod compression;
 mod keepalive;
