@@ -345,7 +345,7 @@ impl<T> Drop for Driver<T> {
         state.core.handle_lost(now);
         state.settle();
         let left = state.take_groups();
-        state.carried = 0;
+        state.carry(0);
         state.account();
         drop(state);
         group::leave_all(left);

@@ -290,7 +290,7 @@ async fn open<S: Send + 'static, T: Transport>(
     }
     let agreed = deflate.as_ref().map(DeflateAnswer::params);
     let info = Info::new(request.peer(), request.head().target(), subprotocol, agreed, None);
-    let setup = info.deflate.map(|params| DeflateSetup { params, compress: true, pool: pool() });
+    let setup = info.deflate().map(|params| DeflateSetup { params, compress: true, pool: pool() });
     let config = settings.core_config();
     let shared = Shared::new(
         |now| Connection::new(Role::Server, config, setup, now),
