@@ -20,7 +20,7 @@ const LEAST: usize = 1 << 10;
 /// whole yet, compressed ones as far as they are inflated; received messages that wait; input that
 /// was read and not handled; everything queued for sending, also by a [`Group`](crate::Group); and
 /// a fixed sum for each unfinished handshake. Not counted is what each connection costs anyway: its
-/// structures, some 2 KiB, and with context takeover its windows. A prepared
+/// structures, some 1 KiB, and with context takeover its windows. A prepared
 /// message counts for each connection it waits on.
 ///
 /// When more than the limit is used, connections give way until it is not: first the one that holds

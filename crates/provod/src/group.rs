@@ -1,8 +1,8 @@
 //! Fan-out: one message to many connections, encoded and compressed once.
 
-use std::collections::BTreeMap;
+mod seats;
+
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
@@ -11,8 +11,11 @@ use provod_proto::{CloseCode, CloseFrame, Prepared, Utf8Bytes};
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::MemoryBudget;
-use crate::driver::{Delivery, Shared};
+use crate::driver::Shared;
 use crate::sender::Sender;
+
+pub(crate) use seats::SeatId;
+use seats::{Patience, Seats};
 
 /// What happens to a subscriber that reads too slowly. Whatever the policy, what is queued for it
 /// is bounded, by [`hard_limit`](crate::Config::hard_limit) beside the largest message that waits,
@@ -103,21 +106,6 @@ pub(crate) struct Inner {
     seats: Mutex<Seats>,
 }
 
-#[derive(Default)]
-struct Seats {
-    seats: BTreeMap<u64, Seat>,
-    /// How many members compress with which window, from which length on.
-    windows: BTreeMap<(u8, usize), usize>,
-}
-
-struct Seat {
-    shared: Arc<Shared>,
-    policy: SlowPolicy,
-    window: Option<(u8, usize)>,
-    /// It was waited for in vain, and is not waited for again until it has caught up.
-    slow: bool,
-}
-
 /// What came of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -137,8 +125,7 @@ pub struct Published {
 #[must_use = "dropping it leaves the group"]
 pub struct Member {
     group: Group,
-    shared: Arc<Shared>,
-    id: u64,
+    id: SeatId,
 }
 
 impl Group {
@@ -152,20 +139,15 @@ impl Group {
     /// connection ends. One that has ended does not get in. One that joins twice gets everything
     /// twice.
     pub fn join(&self, sender: &Sender, policy: SlowPolicy) -> Member {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, Relaxed);
-        let shared = sender.shared.clone();
-        let window = {
-            let threshold = shared.config.compression.threshold;
-            shared.lock().core.compresses_with().map(|bits| (bits, threshold))
-        };
-        let seat = Seat { shared: shared.clone(), policy, window, slow: false };
-        self.0.lock().insert(id, seat);
+        let shared = &sender.shared;
+        let window = shared.lock().core.compresses_with().unwrap_or(0);
+        let patience = if policy.is_worth_waiting() { Patience::Left } else { Patience::Pointless };
+        let id = self.0.lock().insert(shared.clone(), window, patience);
         // The connection may end at any time, and takes its seats along: only those that it knows.
         if !shared.lock().join_group(id, policy, Arc::downgrade(&self.0)) {
-            self.0.remove(id);
+            drop(self.0.remove(id));
         }
-        Member { group: self.clone(), shared, id }
+        Member { group: self.clone(), id }
     }
 
     /// Queues a message for every member, without waiting. It may be called from anywhere, a `Drop`
@@ -213,9 +195,9 @@ impl Group {
         let deadline = Instant::now() + patience.min(Duration::from_secs(86400 * 365 * 30));
         for (id, sender) in self.0.behind() {
             if timeout_at(deadline, sender.drained()).await.is_err()
-                && let Some(seat) = self.0.lock().seats.get_mut(&id)
+                && let Some(seat) = self.0.lock().get_mut(id)
             {
-                seat.slow = true;
+                seat.patience = Patience::UsedUp;
             }
         }
     }
@@ -223,7 +205,7 @@ impl Group {
     /// How many members there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.lock().seats.len()
+        self.0.lock().len()
     }
 
     /// Whether nobody is in it.
@@ -255,8 +237,9 @@ impl Member {
 
 impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = self.group.0.lock().get_mut(self.id).and_then(|seat| seat.shared.clone());
         f.debug_struct("Member")
-            .field("peer", &self.shared.info.peer())
+            .field("peer", &shared.as_ref().map(|shared| shared.info.peer()))
             .field("group", &self.group)
             .finish_non_exhaustive()
     }
@@ -264,8 +247,10 @@ impl fmt::Debug for Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.group.0.remove(self.id);
-        self.shared.leave_group(self.id);
+        // Where the seat is empty, the connection has ended or is about to be closed.
+        if let Some(shared) = self.group.0.remove(self.id) {
+            shared.leave_group(self.id);
+        }
     }
 }
 
@@ -275,10 +260,10 @@ impl Inner {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remove(&self, id: u64) {
-        let seat = self.lock().remove(id);
-        // Perhaps the last handle to a connection, which must not go under the lock.
-        drop(seat);
+    /// Empties a seat. What is returned may be the last handle to a connection, which must not go
+    /// under the lock.
+    fn remove(&self, id: SeatId) -> Option<Arc<Shared>> {
+        self.lock().remove(id)
     }
 
     fn prepare(&self, message: &Prepared) {
@@ -288,98 +273,35 @@ impl Inner {
         }
     }
 
-    fn publish(&self, message: &Prepared, except: Option<u64>) -> Published {
+    fn publish(&self, message: &Prepared, except: Option<SeatId>) -> Published {
         self.prepare(message);
         let mut published = Published::default();
         let mut after = Aftermath::default();
         {
             let mut seats = self.lock();
-            for (id, seat) in &mut seats.seats {
-                if Some(*id) != except {
-                    seat.deliver(*id, message, &mut published, &mut after);
+            for seat in &mut seats.seats {
+                if Some(seat.id) != except {
+                    seat.deliver(message, &mut published, &mut after);
                 }
             }
             let gone = std::mem::take(&mut after.gone);
-            after.seats.extend(gone.into_iter().filter_map(|id| seats.remove(id)));
+            after.left.extend(gone.into_iter().filter_map(|id| seats.remove(id)));
         }
         after.run();
         published
     }
 
     /// Those who have no room and are worth waiting for.
-    fn behind(&self) -> Vec<(u64, Sender)> {
+    fn behind(&self) -> Vec<(SeatId, Sender)> {
         let mut behind = Vec::new();
-        for (id, seat) in &mut self.lock().seats {
-            if seat.policy.is_worth_waiting() && seat.is_behind(seat.shared.is_congested()) {
-                behind.push((*id, Sender::new(seat.shared.clone())));
+        for seat in &mut self.lock().seats {
+            if let Some(shared) = seat.shared.clone()
+                && seat.is_behind(shared.is_congested())
+            {
+                behind.push((seat.id, Sender::new(shared)));
             }
         }
         behind
-    }
-}
-
-impl Seats {
-    fn insert(&mut self, id: u64, seat: Seat) {
-        if let Some(window) = seat.window {
-            *self.windows.entry(window).or_default() += 1;
-        }
-        self.seats.insert(id, seat);
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Seat> {
-        let seat = self.seats.remove(&id)?;
-        if let Some(window) = seat.window
-            && let Some(n) = self.windows.get_mut(&window)
-        {
-            *n -= 1;
-            if *n == 0 {
-                self.windows.remove(&window);
-            }
-        }
-        Some(seat)
-    }
-
-    /// The windows with which a message of `len` bytes will be compressed: bit 9 is 2^9.
-    fn windows_for(&self, len: usize) -> u16 {
-        let windows = self.windows.keys().filter(|(_, threshold)| len >= *threshold);
-        windows.fold(0, |set, (bits, _)| set | 1u16.checked_shl((*bits).into()).unwrap_or(0))
-    }
-}
-
-impl Seat {
-    fn is_behind(&mut self, congested: bool) -> bool {
-        self.slow &= congested;
-        congested && !self.slow
-    }
-
-    fn deliver(
-        &mut self,
-        id: u64,
-        message: &Prepared,
-        published: &mut Published,
-        after: &mut Aftermath,
-    ) {
-        let (delivery, congested) = self.shared.deliver(id, message, after);
-        match delivery {
-            Delivery::Queued { displaced } => {
-                published.queued += 1;
-                published.dropped += displaced;
-            }
-            Delivery::Dropped => published.dropped += 1,
-            Delivery::Closed => {
-                published.closed += 1;
-                after.close.push(self.shared.clone());
-                after.gone.push(id);
-                return;
-            }
-            Delivery::Gone => {
-                after.gone.push(id);
-                return;
-            }
-        }
-        if self.policy.is_worth_waiting() && self.is_behind(congested) {
-            published.congested += 1;
-        }
     }
 }
 
@@ -392,8 +314,9 @@ pub(crate) struct Aftermath {
     /// A budget that is overdrawn.
     pub(crate) budget: Option<MemoryBudget>,
     close: Vec<Arc<Shared>>,
-    gone: Vec<u64>,
-    seats: Vec<Seat>,
+    gone: Vec<SeatId>,
+    /// Perhaps the last handles to connections.
+    left: Vec<Arc<Shared>>,
 }
 
 impl Aftermath {
@@ -410,10 +333,10 @@ impl Aftermath {
 }
 
 /// A connection has ended: it leaves its groups.
-pub(crate) fn leave_all(memberships: Vec<(u64, Weak<Inner>)>) {
+pub(crate) fn leave_all(memberships: Vec<(SeatId, Weak<Inner>)>) {
     for (id, group) in memberships {
         if let Some(group) = group.upgrade() {
-            group.remove(id);
+            drop(group.remove(id));
         }
     }
 }

@@ -102,7 +102,7 @@ impl<'a> Socket<'a> {
         room: usize,
         through: Option<&'a mut Through<'a>>,
     ) -> Self {
-        let compresses = shared.info.deflate.is_some();
+        let compresses = shared.info.deflate().is_some();
         let compress_from =
             if compresses { shared.config.compression.threshold } else { usize::MAX };
         Self { shared, room, compress_from, wait: None, sent: false, full: false, through }

@@ -360,7 +360,7 @@ impl WebSocket {
     /// What was agreed about permessage-deflate; `None` when it was not.
     #[must_use]
     pub fn compression(&self) -> Option<DeflateParams> {
-        self.shared().info.deflate
+        self.shared().info.deflate()
     }
 
     /// What a server answered the client's request with, such as its cookies; `None` on the

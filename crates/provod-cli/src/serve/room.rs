@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::past::{At, Kept, Known, Past};
 use super::protocol::{Limits, MAX_TEXT, MemberId, Mistake, REPLACED, Speaker, Told, Who, json};
+use super::rooms::{Held, Rooms};
 
 /// A member that reads too slowly must not make the server hold all it missed, and must not go on
 /// with a gap that nobody sees.
@@ -52,6 +53,8 @@ pub(super) struct Room {
     /// Memory of all rooms' pasts, and this one's part in it.
     memory: Arc<AtomicUsize>,
     cost: AtomicUsize,
+    /// Where it stands.
+    rooms: Weak<Rooms>,
     pub(super) spoken: AtomicU64,
 }
 
@@ -82,10 +85,14 @@ struct Person {
 /// A plain client in a room; dropping it leaves the room.
 #[derive(Debug)]
 pub(super) struct Plain {
-    room: Arc<Room>,
     seat: group::Member,
+    held: Held,
     echo: bool,
 }
+
+// A crowd has one each.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Plain>() <= 32);
 
 /// A member of a room; dropping it leaves the room, unless it has come back meanwhile.
 #[derive(Debug)]
@@ -136,7 +143,12 @@ fn now() -> u64 {
 }
 
 impl Room {
-    pub(super) fn new(name: &str, history: usize, memory: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        history: usize,
+        memory: Arc<AtomicUsize>,
+        rooms: Weak<Rooms>,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             epoch: format!("{:016x}", RandomState::new().hash_one(name)),
@@ -148,6 +160,7 @@ impl Room {
             plain_count: AtomicUsize::new(0),
             memory,
             cost: AtomicUsize::new(0),
+            rooms,
             spoken: AtomicU64::new(0),
         }
     }
@@ -156,18 +169,19 @@ impl Room {
         &self.name
     }
 
+    /// All rooms, while there are any.
+    pub(super) fn rooms(&self) -> Option<Arc<Rooms>> {
+        self.rooms.upgrade()
+    }
+
+    /// What all rooms' pasts take, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.memory.load(Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // What panics under it leaves at worst a member in the list who has gone.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets a plain client in.
-    pub(super) fn enter(self: &Arc<Self>, sender: &Sender, echo: bool) -> Plain {
-        let seat = self.plain.join(sender, SLOW);
-        let mut state = self.lock();
-        self.plain_count.fetch_add(1, Relaxed);
-        self.gather(&mut state);
-        Plain { room: self.clone(), seat, echo }
     }
 
     /// Lets a member in and tells it who and what is there. `None` where its connection is closing.
@@ -411,9 +425,20 @@ impl State {
 }
 
 impl Plain {
+    /// Lets a plain client in.
+    pub(super) fn enter(held: Held, sender: &Sender, echo: bool) -> Self {
+        let room = held.room();
+        let seat = room.plain.join(sender, SLOW);
+        let mut state = room.lock();
+        room.plain_count.fetch_add(1, Relaxed);
+        room.gather(&mut state);
+        drop(state);
+        Self { seat, held, echo }
+    }
+
     /// Says something to all in the room.
     pub(super) fn say(&self, message: Message) -> Option<Behind> {
-        let room = &self.room;
+        let room = self.held.room();
         let text = match &message {
             Message::Text(text) => Some(text.clone()),
             _ => None,
@@ -432,15 +457,17 @@ impl Plain {
                 if self.echo { room.plain.publish(message) } else { self.seat.publish(message) };
             (plain, named)
         };
+        self.held.said();
         room.behind(plain, named)
     }
 }
 
 impl Drop for Plain {
     fn drop(&mut self) {
-        let mut state = self.room.lock();
-        self.room.plain_count.fetch_sub(1, Relaxed);
-        self.room.gather(&mut state);
+        let room = self.held.room();
+        let mut state = room.lock();
+        room.plain_count.fetch_sub(1, Relaxed);
+        room.gather(&mut state);
     }
 }
 

@@ -37,10 +37,7 @@ struct Slot {
 
 /// A client's hold on a room; the room may go when the last one is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
-    rooms: Arc<Rooms>,
-    room: Arc<Room>,
-}
+pub(super) struct Held(Arc<Room>);
 
 /// What there is, in numbers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +62,16 @@ impl Rooms {
     pub(super) fn hold(self: &Arc<Self>, name: String) -> Held {
         let mut rooms = self.lock();
         let slot = rooms.entry(name).or_insert_with_key(|name| Slot {
-            room: Arc::new(Room::new(name, self.history, self.memory.clone())),
+            room: Arc::new(Room::new(
+                name,
+                self.history,
+                self.memory.clone(),
+                Arc::downgrade(self),
+            )),
             clients: 0,
         });
         slot.clients += 1;
-        Held { room: slot.room.clone(), rooms: self.clone() }
+        Held(slot.room.clone())
     }
 
     /// Makes room in memory, more than is needed now, so that this is done rarely. First goes what
@@ -115,22 +117,27 @@ impl Rooms {
 
 impl Held {
     pub(super) fn room(&self) -> &Arc<Room> {
-        &self.room
+        &self.0
     }
 
     /// To be called when something was said.
     pub(super) fn said(&self) {
-        self.rooms.relieve(MAX_MEMORY);
+        if self.0.memory() > MAX_MEMORY
+            && let Some(rooms) = self.0.rooms()
+        {
+            rooms.relieve(MAX_MEMORY);
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut rooms = self.rooms.lock();
-        let Some(slot) = rooms.get_mut(self.room.name()) else { return };
+        let Some(rooms) = self.0.rooms() else { return };
+        let mut rooms = rooms.lock();
+        let Some(slot) = rooms.get_mut(self.0.name()) else { return };
         slot.clients -= 1;
-        if slot.clients == 0 && !self.room.has_past() {
-            rooms.remove(self.room.name());
+        if slot.clients == 0 && !self.0.has_past() {
+            rooms.remove(self.0.name());
         }
     }
 }
@@ -140,11 +147,13 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::Ordering::Relaxed;
 
-    use super::{Held, Rooms};
+    use super::super::room::Plain;
+    use super::Rooms;
 
-    async fn say(held: &Held, text: &str) {
+    /// Somebody comes, says something and goes.
+    async fn say(rooms: &Arc<Rooms>, room: &str, text: &str) {
         let (ours, _theirs) = provod::pipe();
-        held.room().enter(&ours.sender(), true).say(text.to_owned().into());
+        Plain::enter(rooms.hold(room.to_owned()), &ours.sender(), true).say(text.to_owned().into());
     }
 
     #[tokio::test]
@@ -155,7 +164,7 @@ mod tests {
         assert_eq!(rooms.census().rooms, 1);
         drop(held);
         assert_eq!(rooms.census().rooms, 0);
-        say(&rooms.hold("a".to_owned()), "something").await;
+        say(&rooms, "a", "something").await;
         assert_eq!(rooms.census().rooms, 1);
         assert!(rooms.census().history > 0);
         rooms.relieve(0);
@@ -169,7 +178,7 @@ mod tests {
         let held: Vec<_> = (0..8).map(|n| rooms.hold(n.to_string())).collect();
         // What was said in one millisecond has no order.
         for (n, held) in held.iter().enumerate() {
-            say(held, &text).await;
+            say(&rooms, held.room().name(), &text).await;
             held.room().spoken.store(n as u64 + 1, Relaxed);
         }
         let one = rooms.census().history / 8;
@@ -180,7 +189,7 @@ mod tests {
         assert_eq!(rooms.census().history, 3 * one);
         // Nobody is put out, and what is said from now on is kept.
         assert_eq!(rooms.census().rooms, 8);
-        say(&held[0], &text).await;
+        say(&rooms, "0", &text).await;
         assert!(held[0].room().has_past());
         // A room where nobody is goes first, though something was said there last.
         let mut held = held;

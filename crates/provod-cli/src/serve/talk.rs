@@ -21,7 +21,7 @@ pub(super) struct Talk {
 /// leaves the room before it lets go of it.
 pub(super) enum Client {
     /// What it says goes to all as it is.
-    Plain { plain: Plain, held: Held },
+    Plain(Plain),
     /// Boxed, so that a plain client does not carry the room that this one needs.
     Guest(Box<Guest>),
 }
@@ -49,16 +49,12 @@ impl Handler<Entry> for Talk {
             let bucket = self.rate.bucket();
             return Client::Guest(Box::new(Guest { member: None, bucket, echo: entry.echo, held }));
         }
-        Client::Plain { plain: held.room().enter(&ws.sender(), entry.echo), held }
+        Client::Plain(Plain::enter(held, &ws.sender(), entry.echo))
     }
 
     fn message(&self, ws: &mut Socket<'_>, client: &mut Client, message: Received<'_>) {
         let behind = match client {
-            Client::Plain { plain, held } => {
-                let behind = plain.say(message.into_message());
-                held.said();
-                behind
-            }
+            Client::Plain(plain) => plain.say(message.into_message()),
             Client::Guest(guest) => guest.hear(ws, message.into_message(), self.rate),
         };
         // Whoever speaks faster than the others listen is held back for a moment.

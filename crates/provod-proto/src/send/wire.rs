@@ -16,6 +16,8 @@ const SEGMENT: usize = 64 << 10;
 /// for what may; then it grows as it is filled.
 const FIRST_ROOM: usize = 4096;
 const LEAST_ROOM: usize = 1008;
+/// The same for a message that goes to many: each has room for it before the first is written to.
+const SHARED_ROOM: usize = 240;
 
 #[derive(Debug)]
 enum Segment {
@@ -141,7 +143,7 @@ impl Wire {
     /// A frame that is encoded already.
     pub(crate) fn shared(&mut self, frame: &Bytes) {
         if frame.len() < COPY_BELOW {
-            self.tail(frame.len(), LEAST_ROOM).extend_from_slice(frame);
+            self.tail(frame.len(), SHARED_ROOM).extend_from_slice(frame);
         } else {
             self.point_to(frame);
         }

@@ -1,23 +1,40 @@
 //! What groups queue on a connection: the room for it, and what waits when there is none.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Weak;
 
 use provod_proto::{Compress, Connection, Prepared};
 
 use super::shared::Shared;
 use super::state::State;
-use crate::group::{Aftermath, Inner, SlowPolicy};
+use crate::group::{Aftermath, Inner, SeatId, SlowPolicy};
 
 /// What a message that waits costs beside its bytes, which it may share with others.
 const MESSAGE_COST: usize = 128;
 
-/// What a connection is a member of, and the messages that are not in its send queue yet.
+/// One membership.
+pub(super) struct Line {
+    group: Weak<Inner>,
+    id: SeatId,
+    policy: SlowPolicy,
+    /// The connection is about to be closed for its slowness: what follows would hide the gap.
+    over: bool,
+}
+
+// Every member of a group has room for one.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Option<Line>>() <= 16);
+
+/// The memberships behind the first, and the messages that are not in the send queue yet. There is
+/// none where there is neither.
 #[derive(Default)]
 pub(super) struct Backlogs {
-    lines: BTreeMap<u64, Line>,
+    /// By their ids.
+    more: Vec<Line>,
+    /// What there is to know of lines beyond their membership, by their ids.
+    queues: Vec<Queue>,
     /// The lines in which something waits. The first sends one message and goes to the end.
-    turns: VecDeque<u64>,
+    turns: VecDeque<SeatId>,
     bytes: usize,
     cost: usize,
     /// A line has sent while a sender waited, whose turn it is now.
@@ -27,16 +44,14 @@ pub(super) struct Backlogs {
     large: Option<(u64, usize)>,
 }
 
-/// One membership.
-struct Line {
+/// What waits of one line.
+struct Queue {
+    id: SeatId,
     policy: SlowPolicy,
-    group: Weak<Inner>,
-    waiting: VecDeque<Prepared>,
+    messages: VecDeque<Prepared>,
     cost: usize,
     /// Behind the last message that was queued, for `Latest`.
     mark: Option<u64>,
-    /// The connection is about to be closed for its slowness: what follows would hide the gap.
-    over: bool,
 }
 
 /// What came of a message for one member.
@@ -56,48 +71,77 @@ fn cost(message: &Prepared) -> usize {
     message.payload().len() + MESSAGE_COST
 }
 
-impl Line {
-    /// Whether the next message may go to the send queue now.
-    fn may_send(&self, core: &Connection, high_water: usize) -> bool {
-        match self.policy {
-            SlowPolicy::Close | SlowPolicy::DropNewest => true,
-            SlowPolicy::DropOldest => core.held() < high_water,
-            SlowPolicy::Latest => {
-                core.held() < high_water && self.mark.is_none_or(|n| core.marks_passed() > n)
-            }
+/// Whether the next message of a line may go to the send queue now. `mark`: behind its last.
+fn may_send(policy: SlowPolicy, mark: Option<u64>, core: &Connection, high_water: usize) -> bool {
+    match policy {
+        SlowPolicy::Close | SlowPolicy::DropNewest => true,
+        SlowPolicy::DropOldest => core.held() < high_water,
+        SlowPolicy::Latest => {
+            core.held() < high_water && mark.is_none_or(|n| core.marks_passed() > n)
         }
-    }
-
-    /// Puts a message into the send queue, unless a streamed one must be finished first.
-    fn send(&mut self, core: &mut Connection, message: &Prepared) -> bool {
-        let sent = core.send_prepared(message, Compress::Auto).is_ok();
-        if sent && self.policy == SlowPolicy::Latest {
-            self.mark = Some(core.mark());
-        }
-        sent
     }
 }
 
+/// Puts a message into the send queue, unless a streamed one must be finished first.
+fn send(core: &mut Connection, message: &Prepared) -> bool {
+    core.send_prepared(message, Compress::Auto).is_ok()
+}
+
 impl Backlogs {
-    fn push(&mut self, id: u64, message: &Prepared) {
-        let Some(line) = self.lines.get_mut(&id) else { return };
-        if line.waiting.is_empty() {
-            self.turns.push_back(id);
-        }
-        line.waiting.push_back(message.clone());
-        line.cost += cost(message);
+    fn queue(&self, id: SeatId) -> Option<&Queue> {
+        let at = self.queues.binary_search_by_key(&id, |queue| queue.id).ok()?;
+        self.queues.get(at)
+    }
+
+    fn queue_mut(&mut self, id: SeatId) -> Option<&mut Queue> {
+        let at = self.queues.binary_search_by_key(&id, |queue| queue.id).ok()?;
+        self.queues.get_mut(at)
+    }
+
+    /// The queue of a line, which is made if need be.
+    fn make_queue(&mut self, id: SeatId, policy: SlowPolicy) -> &mut Queue {
+        let at = self.queues.binary_search_by_key(&id, |queue| queue.id).unwrap_or_else(|at| {
+            let messages = VecDeque::new();
+            self.queues.insert(at, Queue { id, policy, messages, cost: 0, mark: None });
+            at
+        });
+        &mut self.queues[at]
+    }
+
+    fn waits(&self, id: SeatId) -> bool {
+        self.queue(id).is_some_and(|queue| !queue.messages.is_empty())
+    }
+
+    fn push(&mut self, id: SeatId, policy: SlowPolicy, message: &Prepared) {
+        let queue = self.make_queue(id, policy);
+        let first = queue.messages.is_empty();
+        queue.messages.push_back(message.clone());
+        queue.cost += cost(message);
         self.cost += cost(message);
         self.bytes += message.payload().len();
+        if first {
+            self.turns.push_back(id);
+        }
     }
 
     /// Takes the oldest message of a line; its place in `turns` is the caller's to mend.
-    fn pop(&mut self, id: u64) -> Option<Prepared> {
-        let line = self.lines.get_mut(&id)?;
-        let message = line.waiting.pop_front()?;
-        line.cost -= cost(&message);
+    fn pop(&mut self, id: SeatId) -> Option<Prepared> {
+        let queue = self.queue_mut(id)?;
+        let message = queue.messages.pop_front()?;
+        queue.cost -= cost(&message);
         self.cost -= cost(&message);
         self.bytes -= message.payload().len();
         Some(message)
+    }
+
+    /// Whether nothing waits, and nothing that has passed through must be remembered.
+    fn is_idle(&mut self, core: &Connection) -> bool {
+        let passed = core.marks_passed();
+        self.large.take_if(|(mark, _)| passed > *mark);
+        if self.turns.is_empty() {
+            self.queues.retain(|queue| queue.mark.is_some_and(|mark| passed <= mark));
+        }
+        self.queues.is_empty() && self.large.is_none() && !self.senders_turn
     }
 
     /// Memory that the messages take, as if they were not shared.
@@ -105,15 +149,11 @@ impl Backlogs {
         self.cost
     }
 
-    /// Gives up all that waits; returns how many messages that were.
+    /// Gives up all that waits, when nothing more is sent; returns how many messages that were.
     pub(super) fn clear(&mut self) -> usize {
-        let lines = self.lines.values_mut();
-        let waiting = lines.map(|line| {
-            line.cost = 0;
-            std::mem::take(&mut line.waiting).len()
-        });
-        let n = waiting.sum();
-        (self.turns, self.bytes, self.cost) = (VecDeque::new(), 0, 0);
+        let n = self.queues.iter().map(|queue| queue.messages.len()).sum();
+        (self.queues, self.turns) = (Vec::new(), VecDeque::new());
+        (self.bytes, self.cost) = (0, 0);
         n
     }
 
@@ -121,22 +161,25 @@ impl Backlogs {
     fn drain(
         &mut self,
         core: &mut Connection,
-        mut go_on: impl FnMut(&Line, &Connection) -> bool,
+        mut go_on: impl FnMut(&Queue, &Connection) -> bool,
     ) -> usize {
         let (mut sent, mut refused) = (0, 0);
         while refused < self.turns.len()
             && let Some(id) = self.turns.pop_front()
         {
-            let Some(line) = self.lines.get_mut(&id) else { continue };
-            let Some(message) = line.waiting.front().cloned() else { continue };
-            if go_on(line, core) && line.send(core, &message) {
+            let Some(queue) = self.queue_mut(id) else { continue };
+            let Some(message) = queue.messages.front().cloned() else { continue };
+            if go_on(queue, core) && send(core, &message) {
+                if queue.policy == SlowPolicy::Latest {
+                    queue.mark = Some(core.mark());
+                }
                 self.pop(id);
                 sent += 1;
                 refused = 0;
             } else {
                 refused += 1;
             }
-            if self.lines.get(&id).is_some_and(|line| !line.waiting.is_empty()) {
+            if self.waits(id) {
                 self.turns.push_back(id);
             }
         }
@@ -146,84 +189,135 @@ impl Backlogs {
 
 impl State {
     /// A new membership; `false` when nothing can be sent any more.
-    pub(crate) fn join_group(&mut self, id: u64, policy: SlowPolicy, group: Weak<Inner>) -> bool {
+    pub(crate) fn join_group(
+        &mut self,
+        id: SeatId,
+        policy: SlowPolicy,
+        group: Weak<Inner>,
+    ) -> bool {
         if !self.core.can_send() {
             return false;
         }
-        let waiting = VecDeque::new();
-        let line = Line { policy, group, waiting, cost: 0, mark: None, over: false };
-        self.backlogs.get_or_insert_default().lines.insert(id, line);
+        let line = Line { group, id, policy, over: false };
+        if self.line.is_none() {
+            self.line = Some(line);
+        } else {
+            let more = &mut self.backlogs.get_or_insert_default().more;
+            more.insert(more.partition_point(|line| line.id < id), line);
+        }
         true
     }
 
     /// All memberships, at the end.
-    pub(crate) fn take_groups(&mut self) -> Vec<(u64, Weak<Inner>)> {
+    pub(crate) fn take_groups(&mut self) -> Vec<(SeatId, Weak<Inner>)> {
         self.drop_backlogs();
-        let backlogs = self.backlogs.take();
-        let lines = backlogs.into_iter().flat_map(|b| b.lines);
-        lines.map(|(id, line)| (id, line.group)).collect()
+        let more = self.backlogs.take().into_iter().flat_map(|b| b.more);
+        self.line.take().into_iter().chain(more).map(|line| (line.id, line.group)).collect()
+    }
+
+    fn line_mut(&mut self, id: SeatId) -> Option<&mut Line> {
+        let Self { line, backlogs, .. } = self;
+        if let Some(line) = line.as_mut().filter(|line| line.id == id) {
+            return Some(line);
+        }
+        let more = &mut backlogs.as_mut()?.more;
+        let at = more.binary_search_by_key(&id, |line| line.id).ok()?;
+        more.get_mut(at)
+    }
+
+    fn remove_line(&mut self, id: SeatId) {
+        if self.line.take_if(|line| line.id == id).is_none()
+            && let Some(backlogs) = &mut self.backlogs
+        {
+            backlogs.more.retain(|line| line.id != id);
+        }
+    }
+
+    /// Gives back what is kept for messages that wait, where none does.
+    fn tidy_backlogs(&mut self) {
+        let Self { core, backlogs, .. } = self;
+        backlogs.take_if(|b| b.is_idle(core) && b.more.is_empty());
     }
 
     fn deliver(
         &mut self,
-        id: u64,
+        id: SeatId,
         message: &Prepared,
         hard_limit: usize,
         displaced: &mut Vec<Prepared>,
     ) -> Delivery {
         let open = self.core.can_send();
-        let senders_wait = !self.is_next(None);
-        let Some(backlogs) = self.backlogs.as_mut().filter(|_| open) else { return Delivery::Gone };
-        let Some(line) = backlogs.lines.get_mut(&id).filter(|l| !l.over) else {
+        let Some(line) = self.line_mut(id).filter(|line| open && !line.over) else {
             return Delivery::Gone;
         };
-        let bounded = matches!(line.policy, SlowPolicy::Close | SlowPolicy::DropNewest);
-        let large = match backlogs.large {
+        let policy = line.policy;
+        let bounded = matches!(policy, SlowPolicy::Close | SlowPolicy::DropNewest);
+        let large = match self.backlogs.as_ref().and_then(|b| b.large) {
             Some((mark, cost)) if self.core.marks_passed() <= mark => cost,
             _ => 0,
         };
-        if bounded && self.core.held() + line.cost >= hard_limit.saturating_add(large) {
+        let queue = self.backlogs.as_ref().and_then(|b| b.queue(id));
+        let (waits, waiting, mark) = queue
+            .map_or((false, 0, None), |queue| (!queue.messages.is_empty(), queue.cost, queue.mark));
+        if bounded && self.core.held() + waiting >= hard_limit.saturating_add(large) {
             self.counters.dropped.add(1);
-            line.over = line.policy == SlowPolicy::Close;
-            return if line.over { Delivery::Closed } else { Delivery::Dropped };
+            if policy == SlowPolicy::DropNewest {
+                return Delivery::Dropped;
+            }
+            if let Some(line) = self.line_mut(id) {
+                line.over = true;
+            }
+            return Delivery::Closed;
         }
-        let senders_first = !bounded && backlogs.senders_turn && senders_wait;
-        if line.waiting.is_empty()
+        let senders_first = !bounded
+            && self.backlogs.as_ref().is_some_and(|b| b.senders_turn)
+            && !self.is_next(None);
+        if !waits
             && !senders_first
-            && line.may_send(&self.core, self.high_water as usize)
-            && line.send(&mut self.core, message)
+            && may_send(policy, mark, &self.core, self.high_water())
+            && send(&mut self.core, message)
         {
+            if policy == SlowPolicy::Latest {
+                let mark = Some(self.core.mark());
+                self.backlogs.get_or_insert_default().make_queue(id, policy).mark = mark;
+            }
             if bounded && cost(message) > large.max(hard_limit / 8) {
-                backlogs.large = Some((self.core.mark(), cost(message)));
+                let large = Some((self.core.mark(), cost(message)));
+                self.backlogs.get_or_insert_default().large = large;
             }
             self.counters.messages_out.add(1);
             return Delivery::Queued { displaced: 0 };
         }
-        let most = match line.policy {
+        let most = match policy {
             SlowPolicy::Latest => 0,
             SlowPolicy::DropOldest => hard_limit.saturating_sub(cost(message)),
             // They were looked at above, and what waits for a streamed message has no gap.
             SlowPolicy::Close | SlowPolicy::DropNewest => usize::MAX,
         };
         let before = displaced.len();
-        while backlogs.lines.get(&id).is_some_and(|line| line.cost > most)
+        let backlogs = self.backlogs.get_or_insert_default();
+        while backlogs.queue(id).is_some_and(|queue| queue.cost > most)
             && let Some(oldest) = backlogs.pop(id)
         {
             displaced.push(oldest);
         }
         let n = displaced.len() - before;
-        if backlogs.lines.get(&id).is_none_or(|line| line.waiting.is_empty()) {
+        if !backlogs.waits(id) {
             // `push` puts it there again.
             backlogs.turns.retain(|turn| *turn != id);
         }
+        backlogs.push(id, policy, message);
         self.counters.dropped.add(n as u64);
-        backlogs.push(id, message);
         Delivery::Queued { displaced: n }
     }
 
     /// Moves what waits into the send queue as far as there is room.
     pub(super) fn refill(&mut self) {
-        let senders_wait = self.backlogs.is_some() && !self.is_next(None);
+        if self.backlogs.is_none() {
+            return;
+        }
+        self.tidy_backlogs();
+        let (senders_wait, high_water) = (!self.is_next(None), self.high_water());
         let Some(backlogs) = self.backlogs.as_mut().filter(|b| !b.turns.is_empty()) else {
             return;
         };
@@ -232,12 +326,13 @@ impl State {
         }
         backlogs.senders_turn &= senders_wait;
         let mut turn = !backlogs.senders_turn;
-        let high_water = self.high_water as usize;
         if !turn || self.core.held() >= high_water {
             return;
         }
-        let sent = backlogs.drain(&mut self.core, |line, core| {
-            let go = turn && core.held() < high_water && line.may_send(core, high_water);
+        let sent = backlogs.drain(&mut self.core, |queue, core| {
+            let go = turn
+                && core.held() < high_water
+                && may_send(queue.policy, queue.mark, core, high_water);
             // One message, then it is the turn of a sender that waits.
             turn &= !(go && senders_wait);
             go
@@ -279,7 +374,7 @@ impl Shared {
     /// Queues a message of a group; tells also whether `send` would wait now.
     pub(crate) fn deliver(
         &self,
-        id: u64,
+        id: SeatId,
         message: &Prepared,
         after: &mut Aftermath,
     ) -> (Delivery, bool) {
@@ -298,15 +393,17 @@ impl Shared {
     }
 
     /// A membership ends; what waits for it is given up.
-    pub(crate) fn leave_group(&self, id: u64) {
+    pub(crate) fn leave_group(&self, id: SeatId) {
         let mut state = self.lock();
+        state.remove_line(id);
         let Some(backlogs) = &mut state.backlogs else { return };
         let mut waiting = Vec::new();
         while let Some(message) = backlogs.pop(id) {
             waiting.push(message);
         }
-        backlogs.lines.remove(&id);
+        backlogs.queues.retain(|queue| queue.id != id);
         backlogs.turns.retain(|turn| *turn != id);
+        state.tidy_backlogs();
         state.counters.dropped.add(waiting.len() as u64);
         state.account();
         drop(state);

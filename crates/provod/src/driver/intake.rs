@@ -190,7 +190,7 @@ impl State {
         if self.inbox.cost() == before && self.ended().is_none() {
             return;
         }
-        if let Some(reader) = self.reader.take()
+        if let Some(reader) = self.take_reader()
             && !reader.will_wake(own)
         {
             self.calls.add(reader);

@@ -34,6 +34,7 @@ use tokio::time::Sleep;
 
 use crate::BoxError;
 use crate::group;
+use crate::server::Guard;
 use crate::trace;
 use crate::transport::Transport;
 
@@ -94,7 +95,13 @@ pub(crate) struct Driver<T> {
     half_closing: bool,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
     handler: Option<HandlerFuture>,
+    /// Dropped at the end.
+    _guard: Option<Guard>,
 }
+
+// A task of each connection has one, beside what the runtime keeps for a task and a socket.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Driver<tokio::net::TcpStream>>() <= 144);
 
 impl<T: Transport> Driver<T> {
     /// A driver that has read `carry` already.
@@ -104,7 +111,14 @@ impl<T: Transport> Driver<T> {
         carry: BytesMut,
         handler: Option<HandlerFuture>,
     ) -> Self {
-        Self { shared, io: Some(io), carry, half_closing: false, timer: None, handler }
+        let (io, half_closing, timer) = (Some(io), false, None);
+        Self { shared, io, carry, half_closing, timer, handler, _guard: None }
+    }
+
+    /// Drops `guard` when the connection is over and its handler, too.
+    pub(crate) fn with_guard(mut self, guard: Guard) -> Self {
+        self._guard = Some(guard);
+        self
     }
 
     /// Reads once. Returns whether anything came of it.
@@ -345,7 +359,7 @@ impl<T> Drop for Driver<T> {
         state.core.handle_lost(now);
         state.settle();
         let left = state.take_groups();
-        state.carried = 0;
+        state.carry(0);
         state.account();
         drop(state);
         group::leave_all(left);

@@ -34,7 +34,7 @@ impl Shared {
             Some(Ended::Failed(e)) => Poll::Ready(Err(e.clone().into())),
             Some(Ended::Lost(e)) => Poll::Ready(Err(e.clone())),
             None => {
-                register(&mut state.reader, waker);
+                state.register_reader(waker);
                 Poll::Pending
             }
         }

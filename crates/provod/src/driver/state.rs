@@ -10,7 +10,7 @@ use provod_proto::{
     Timestamp, Utf8Bytes,
 };
 
-use super::backlog::Backlogs;
+use super::backlog::{Backlogs, Line};
 use super::inbox::{Ended, Inbox};
 use super::lock::Calls;
 use super::waiters::{Slot, Waits};
@@ -35,8 +35,6 @@ pub(crate) struct State {
     /// From the settings, as what is above 4 GiB is no limit.
     pub(super) read_ahead: u32,
     pub(super) high_water: u32,
-    /// How it ends, once it does.
-    end: Option<Box<End>>,
     /// Reading has stopped until the application has taken half of what waits.
     pub(super) paused: bool,
     /// The WebSocket was dropped.
@@ -62,24 +60,22 @@ pub(crate) struct State {
     /// Those to wake once the lock is given back.
     pub(super) calls: Calls,
     pub(super) driver: Driven,
-    pub(super) reader: Option<Waker>,
     /// Messages are given out as they arrive.
     pub(super) pieces: bool,
     /// A message is sent in pieces, and no other can be.
     pub(super) streaming: bool,
-    /// All who wait for something else than a message.
+    /// All who wait for something else than a message, and how it ended.
     pub(super) waits: Option<Box<Waits>>,
-    pub(super) next_ping: u32,
-    /// The groups that it is in, and what waits for room.
+    /// The group that it is in, where that is one.
+    pub(super) line: Option<Line>,
+    /// The groups behind the first, and what waits for room.
     pub(super) backlogs: Option<Box<Backlogs>>,
     /// Where its memory is counted.
     pub(super) account: Option<Box<Account>>,
-    /// Memory of input that the driver has read and not given to the core.
-    pub(super) carried: u32,
 }
 
 /// How a connection ends.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct End {
     /// How the input ended.
     pub(super) ended: Option<Ended>,
@@ -91,34 +87,56 @@ pub(super) struct End {
 
 // With the core's, what every idle connection takes beside the entry of its driver.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<State>() <= 264);
+const _: () = assert!(size_of::<State>() <= 240);
 
 /// Who drives the connection, and how to call it.
 pub(super) enum Driven {
-    NotYet,
-    ByTask(Waker),
+    /// A task, once there is anything to say about it.
+    ByTask(Option<Box<Tasks>>),
     /// The worker knows it by its key, and needs to be told once.
+    /// `carried` is in KiB, and as that of a task otherwise.
     #[cfg(unix)]
-    ByWorker {
-        mailbox: Arc<Mailbox>,
-        key: u32,
-        told: bool,
-    },
+    ByWorker { mailbox: Arc<Mailbox>, key: u32, carried: u16, told: bool },
+}
+
+/// What there is where a task drives the connection.
+#[derive(Default)]
+pub(super) struct Tasks {
+    driver: Option<Waker>,
+    /// Whoever waits for a message. A worker gives messages to its handler, and nobody waits.
+    reader: Option<Waker>,
+    /// Memory of input that the driver has read and not given to the core.
+    carried: usize,
 }
 
 impl Driven {
     /// Returns whom to wake so that the driver looks at the connection.
     fn call(&mut self) -> Option<Waker> {
         match self {
-            Self::NotYet => None,
-            Self::ByTask(waker) => Some(waker.clone()),
+            Self::ByTask(tasks) => tasks.as_ref()?.driver.clone(),
             #[cfg(unix)]
             Self::ByWorker { told: true, .. } => None,
             #[cfg(unix)]
-            Self::ByWorker { mailbox, key, told } => {
+            Self::ByWorker { mailbox, key, told, .. } => {
                 *told = true;
                 mailbox.touch(*key)
             }
+        }
+    }
+
+    fn tasks(&mut self) -> Option<&mut Tasks> {
+        match self {
+            Self::ByTask(tasks) => Some(tasks.get_or_insert_default()),
+            #[cfg(unix)]
+            Self::ByWorker { .. } => None,
+        }
+    }
+
+    fn carried(&self) -> usize {
+        match self {
+            Self::ByTask(tasks) => tasks.as_ref().map_or(0, |tasks| tasks.carried),
+            #[cfg(unix)]
+            Self::ByWorker { carried, .. } => usize::from(*carried) << 10,
         }
     }
 }
@@ -131,7 +149,6 @@ impl State {
             inbox: Inbox::default(),
             read_ahead: u32::try_from(config.read_ahead).unwrap_or(u32::MAX),
             high_water: u32::try_from(config.high_water.max(1)).unwrap_or(u32::MAX),
-            end: None,
             paused: false,
             abandoned: false,
             discard: false,
@@ -145,15 +162,13 @@ impl State {
             unsent: false,
             awaits_end: false,
             calls: Calls::default(),
-            driver: Driven::NotYet,
-            reader: None,
+            driver: Driven::ByTask(None),
             pieces: false,
             streaming: false,
             waits: None,
-            next_ping: 0,
+            line: None,
             backlogs: None,
             account: None,
-            carried: 0,
         }
     }
 
@@ -163,16 +178,15 @@ impl State {
         self.in_turn = true;
         self.dirty = false;
         self.work = 0;
-        match &mut self.driver {
-            Driven::ByTask(kept) => kept.clone_from(waker),
-            other => *other = Driven::ByTask(waker.clone()),
+        if let Some(tasks) = self.driver.tasks() {
+            register(&mut tasks.driver, waker);
         }
     }
 
     /// A worker drives the connection from now on.
     #[cfg(unix)]
     pub(crate) fn driven_by(&mut self, mailbox: Arc<Mailbox>, key: u32) {
-        self.driver = Driven::ByWorker { mailbox, key, told: false };
+        self.driver = Driven::ByWorker { mailbox, key, carried: 0, told: false };
     }
 
     /// The worker looks at the connection now.
@@ -367,7 +381,11 @@ impl State {
 
     /// `send` would wait.
     pub(crate) fn is_congested(&self) -> bool {
-        self.core.held() >= self.high_water as usize
+        self.core.held() >= self.high_water()
+    }
+
+    pub(super) fn high_water(&self) -> usize {
+        self.high_water as usize
     }
 
     /// The transport takes no more output. What has arrived can still be read.
@@ -390,7 +408,24 @@ impl State {
         if let Some(waits) = &mut self.waits {
             self.calls.extend(waits.take_pings());
         }
-        self.calls.extend(self.reader.take());
+        let reader = self.take_reader();
+        self.calls.extend(reader);
+    }
+
+    /// Whoever waits for a message.
+    pub(super) fn take_reader(&mut self) -> Option<Waker> {
+        match &mut self.driver {
+            Driven::ByTask(tasks) => tasks.as_mut()?.reader.take(),
+            #[cfg(unix)]
+            Driven::ByWorker { .. } => None,
+        }
+    }
+
+    /// Waits for a message.
+    pub(super) fn register_reader(&mut self, waker: &Waker) {
+        if let Some(tasks) = self.driver.tasks() {
+            register(&mut tasks.reader, waker);
+        }
     }
 
     // ---- memory ----
@@ -405,7 +440,7 @@ impl State {
         let account = self.account.as_mut()?;
         let backlog = self.backlogs.as_ref().map_or(0, |b| b.cost());
         let output = self.core.held() + backlog;
-        account.set(self.core.held_input() + self.inbox.held() + self.carried as usize + output)
+        account.set(self.core.held_input() + self.inbox.held() + self.driver.carried() + output)
     }
 
     /// Whether it gave up what it held.
@@ -434,14 +469,21 @@ impl State {
         self.call_all_senders();
         self.settle();
         // The driver drops it in its next turn, which is at hand.
-        self.carried = 0;
+        self.carry(0);
         self.account();
         Some(freed)
     }
 
     /// The driver holds so much input that the core has not seen.
     pub(crate) fn carry(&mut self, capacity: usize) {
-        self.carried = u32::try_from(capacity).unwrap_or(u32::MAX);
+        match &mut self.driver {
+            Driven::ByTask(Some(tasks)) => tasks.carried = capacity,
+            Driven::ByTask(None) => {}
+            #[cfg(unix)]
+            Driven::ByWorker { carried, .. } => {
+                *carried = u16::try_from(capacity.div_ceil(1024)).unwrap_or(u16::MAX);
+            }
+        }
     }
 
     pub(super) fn read_ahead(&self) -> usize {
@@ -451,25 +493,26 @@ impl State {
     // ---- the end ----
 
     pub(super) fn end(&mut self) -> &mut End {
-        self.end.get_or_insert_default()
+        self.waits.get_or_insert_default().end.get_or_insert_default()
     }
 
     /// How the input ended.
     pub(super) fn ended(&self) -> Option<&Ended> {
-        self.end.as_ref()?.ended.as_ref()
+        self.waits.as_ref()?.end.as_ref()?.ended.as_ref()
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.end.as_ref().is_some_and(|end| end.broken.is_some())
+        let end = self.waits.as_ref().and_then(|waits| waits.end.as_ref());
+        end.is_some_and(|end| end.broken.is_some())
     }
 
     pub(super) fn take_broken(&mut self) -> Option<io::Error> {
-        self.end.as_mut()?.broken.take()
+        self.waits.as_mut()?.end.as_mut()?.broken.take()
     }
 
     /// The violation that ended the input, once, to be logged.
     pub(crate) fn take_violation(&mut self) -> Option<proto::Error> {
-        self.end.as_mut()?.violation.take()
+        self.waits.as_mut()?.end.as_mut()?.violation.take()
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
@@ -494,8 +537,8 @@ impl State {
         self.counters.closed(closed);
         let dropped = self.backlogs.as_mut().map_or(0, |b| b.clear());
         self.counters.dropped.add(dropped as u64);
-        if self.end.as_ref().is_none_or(|end| end.ended.is_none()) {
-            let end = self.end.get_or_insert_default();
+        let end = self.waits.get_or_insert_default().end.get_or_insert_default();
+        if end.ended.is_none() {
             let lost = match (&closed.cause, end.broken.take()) {
                 _ if closed.received.is_some() => None,
                 (Cause::Failed(e), _) => {

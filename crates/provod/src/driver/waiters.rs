@@ -8,6 +8,7 @@ use std::time::Duration;
 use provod_proto::Timestamp;
 
 use super::lock::Calls;
+use super::state::End;
 
 /// A place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +103,8 @@ impl Waiters {
     }
 }
 
-/// All who wait for something else than a message. There is none where nobody does.
+/// All who wait for something else than a message, and how the connection ended. There is none where
+/// nobody does and it is open.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     /// Those who wait for their turn to send.
@@ -118,14 +120,16 @@ pub(super) struct Waits {
     /// Whoever sends a message in pieces, while there is no room.
     pub(super) streamer: Option<Waker>,
     pub(super) pings: Vec<PingWait>,
+    /// How the connection ended: whoever comes later is told at once.
+    pub(super) end: Option<Box<End>>,
 }
 
 impl Waits {
-    /// Whether nobody waits.
+    /// Whether nobody waits, and there is no end to tell.
     pub(super) fn is_empty(&self) -> bool {
         let queues = [&self.senders, &self.drained, &self.watchers, &self.flushed];
         let waits = queues.iter().any(|queue| !queue.is_empty());
-        !waits && self.streamer.is_none() && self.pings.is_empty()
+        !waits && self.streamer.is_none() && self.pings.is_empty() && self.end.is_none()
     }
 
     /// Whether anybody waits for room in the send queue, or for it to be written.

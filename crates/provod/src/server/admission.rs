@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::driver::Shared;
@@ -34,7 +33,41 @@ struct Inner {
     /// Those that are, or are about to be, answered and only wait for the peer to hang up, the
     /// oldest first.
     lingering: BTreeMap<u64, Arc<Place>>,
-    open: Slab<Weak<Shared>>,
+    open: Opened,
+}
+
+/// The open connections, each at an index of its own.
+#[derive(Default)]
+struct Opened {
+    list: Vec<Option<Weak<Shared>>>,
+    /// The indices that are free.
+    free: Vec<u32>,
+}
+
+impl Opened {
+    fn insert(&mut self, shared: Weak<Shared>) -> usize {
+        if let Some(key) = self.free.pop() {
+            self.list[key as usize] = Some(shared);
+            return key as usize;
+        }
+        self.list.push(Some(shared));
+        self.list.len() - 1
+    }
+
+    fn remove(&mut self, key: usize) {
+        if self.list.get_mut(key).and_then(Option::take).is_none() {
+            return;
+        }
+        // Above 4 billion it is not used again.
+        self.free.extend(u32::try_from(key));
+        if self.free.len() == self.list.len() {
+            *self = Self::default();
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Weak<Shared>> {
+        self.list.iter().flatten()
+    }
 }
 
 /// What a connection that has no WebSocket yet can be told.
@@ -106,7 +139,7 @@ impl Admission {
 
     /// All that are open now.
     pub(super) fn open(&self) -> Vec<Arc<Shared>> {
-        self.lock().open.iter().filter_map(|(_, open)| open.upgrade()).collect()
+        self.lock().open.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Ends all unfinished handshakes.
@@ -176,7 +209,7 @@ pub(crate) struct OpenPlace {
 impl Drop for OpenPlace {
     fn drop(&mut self) {
         let mut inner = self.admission.lock();
-        inner.open.try_remove(self.key);
+        inner.open.remove(self.key);
         inner.admitted -= 1;
         let empty = inner.is_empty();
         drop(inner);

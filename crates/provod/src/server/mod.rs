@@ -36,7 +36,6 @@ pub use listen::Address;
 pub use request::{Accept, Request};
 pub use run::{Drain, Running};
 
-#[cfg(unix)]
 pub(crate) use open::Guard;
 
 use admission::Admission;

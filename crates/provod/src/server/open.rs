@@ -18,9 +18,7 @@ use provod_proto::handshake::{
 use provod_proto::{Connection, DeflateSetup, Role};
 use tokio::time::{Instant, timeout, timeout_at};
 
-#[cfg(unix)]
-use super::admission::OpenPlace;
-use super::admission::Ticket;
+use super::admission::{OpenPlace, Ticket};
 use super::request::{Accept, Request};
 use super::{Core, Opening, Phase};
 use crate::budget::Reservation;
@@ -32,7 +30,7 @@ use crate::websocket::WebSocket;
 #[cfg(unix)]
 use crate::worker::{Home, New, Stream};
 
-/// Carries one connection from its first byte to its end.
+/// Carries one connection from its first byte until it is open, or has its answer.
 pub(super) async fn connection<S: Send + 'static, T: Transport>(
     core: Arc<Core<S>>,
     #[cfg(unix)] home: Option<Arc<Home<S>>>,
@@ -50,13 +48,13 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             let Open { shared, carry, state } = *open;
             let place = ticket.opened(&shared);
             core.close_for_drain(&shared);
-            let life = logged.map(|_| Life::begin(&shared));
+            let life = logged.map(|_| Box::new(Life::begin(&shared)));
+            let guard = Guard { _life: life, _place: place };
             #[cfg(unix)]
             let io = match home {
                 None => io,
                 Some(home) => match Stream::from_io(io) {
                     Ok(Ok(stream)) => {
-                        let guard = Guard { _life: life.map(Box::new), _place: place };
                         return home.adopt(New { stream, shared, carry, state, guard });
                     }
                     Ok(Err(error)) => {
@@ -68,8 +66,8 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             };
             let handler = core.application.run(WebSocket::new(shared.clone()), state);
             drop(core);
-            Driver::new(shared, io, carry, Some(handler)).await;
-            drop((life, place));
+            // In a task of its own, which is no larger than it must be for as long as it lives.
+            tokio::spawn(Driver::new(shared, io, carry, Some(handler)).with_guard(guard));
         }
         Outcome::Answer(response, why) => {
             if let Some(peer) = logged {
@@ -84,8 +82,7 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     }
 }
 
-/// What ends with a WebSocket that a worker drives.
-#[cfg(unix)]
+/// What ends with a WebSocket.
 pub(crate) struct Guard {
     _life: Option<Box<Life>>,
     _place: OpenPlace,
@@ -290,7 +287,7 @@ async fn open<S: Send + 'static, T: Transport>(
     }
     let agreed = deflate.as_ref().map(DeflateAnswer::params);
     let info = Info::new(request.peer(), request.head().target(), subprotocol, agreed, None);
-    let setup = info.deflate.map(|params| DeflateSetup { params, compress: true, pool: pool() });
+    let setup = info.deflate().map(|params| DeflateSetup { params, compress: true, pool: pool() });
     let config = settings.core_config();
     let shared = Shared::new(
         |now| Connection::new(Role::Server, config, setup, now),

@@ -628,3 +628,63 @@ async fn what_is_published_during_a_streamed_message_follows_it() {
         peer.expect_text("published").await;
     }
 }
+
+#[tokio::test]
+async fn whoever_leaves_is_passed_over_and_the_others_are_not() {
+    let group = Group::new();
+    let mut members: Vec<_> = (0..100)
+        .map(|_| {
+            let (theirs, ours) = provod::pipe();
+            let member = group.join(&ours.sender(), SlowPolicy::Close);
+            (theirs, ours, Some(member))
+        })
+        .collect();
+    // In no order, and past each size at which left seats are done away with.
+    let mut at = 0;
+    for left in 1..=99 {
+        at = (at + 37) % 100;
+        members[at].2 = None;
+        assert_eq!(group.len(), 100 - left);
+        let published = group.publish(format!("{left}"));
+        assert_eq!(published.queued, 100 - left);
+    }
+    let mut at = 0;
+    for left in 1..=100 {
+        at = (at + 37) % 100;
+        for heard in 1..left.min(100) {
+            let message = members[at].0.recv().await.expect("it is open");
+            assert_eq!(message, Some(format!("{heard}").into()));
+        }
+    }
+    members.clear();
+    assert!(group.is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_is_in_many_groups_and_leaves_them_in_any_order() {
+    let groups: Vec<_> = (0..5).map(|_| Group::new()).collect();
+    let (mut theirs, ours) = provod::pipe();
+    let sender = ours.sender();
+    let join = |n: usize| groups[n].join(&sender, SlowPolicy::Latest);
+    let mut members: Vec<_> = (0..5).map(|n| Some(join(n))).collect();
+    for n in [0, 3, 4, 0, 1] {
+        members[n] = match members[n].take() {
+            Some(member) => {
+                drop(member);
+                None
+            }
+            None => Some(join(n)),
+        };
+        for (n, group) in groups.iter().enumerate() {
+            let here = usize::from(members[n].is_some());
+            assert_eq!(group.publish(format!("{n}")).queued, here);
+            if here == 1 {
+                assert_eq!(theirs.recv().await.expect("it is open"), Some(format!("{n}").into()));
+            }
+        }
+    }
+    drop((theirs, ours));
+    while groups.iter().any(|group| !group.is_empty()) {
+        tokio::task::yield_now().await;
+    }
+}
