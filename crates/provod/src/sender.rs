@@ -41,8 +41,8 @@ impl Sender {
     /// # Errors
     ///
     /// As [`WebSocket::send`](crate::WebSocket::send).
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        self.send_with(message, Compress::Auto).await
+    pub fn send(&self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        self.send_with(message, Compress::Auto)
     }
 
     /// As [`WebSocket::send_with`](crate::WebSocket::send_with).
@@ -50,18 +50,22 @@ impl Sender {
     /// # Errors
     ///
     /// As [`WebSocket::send`](crate::WebSocket::send).
-    pub async fn send_with(
+    pub fn send_with(
         &self,
         message: impl Into<Message>,
         compress: Compress,
-    ) -> Result<(), Error> {
-        let mut place = Place::new(&self.shared, Queue::Senders);
+    ) -> impl Future<Output = Result<(), Error>> {
+        // Made here and moved nowhere: the future, which lies in that of every handler, holds it
+        // once.
         let mut message = Some(message.into());
-        let shared = &self.shared;
-        poll_fn(|cx| {
-            shared.poll_send(&mut message, compress, Claim::Firm, &mut place.slot, cx.waker())
-        })
-        .await
+        async move {
+            let mut place = Place::new(&self.shared, Queue::Senders);
+            let shared = &self.shared;
+            poll_fn(|cx| {
+                shared.poll_send(&mut message, compress, Claim::Firm, &mut place.slot, cx.waker())
+            })
+            .await
+        }
     }
 
     /// Queues a message without waiting.

@@ -141,8 +141,8 @@ impl WebSocket {
     ///
     /// When the connection is closing or closed ([`is_closed`](Error::is_closed));
     /// [`closed`](Self::closed) tells why.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        self.sender.send(message).await
+    pub fn send(&self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        self.sender.send(message)
     }
 
     /// As [`send`](Self::send), and says whether this message is compressed, where compression was
@@ -160,12 +160,12 @@ impl WebSocket {
     /// # Errors
     ///
     /// As [`send`](Self::send).
-    pub async fn send_with(
+    pub fn send_with(
         &self,
         message: impl Into<Message>,
         compress: Compress,
-    ) -> Result<(), Error> {
-        self.sender.send_with(message, compress).await
+    ) -> impl Future<Output = Result<(), Error>> {
+        self.sender.send_with(message, compress)
     }
 
     /// Begins a message that is sent as it is written, however long it becomes: it leaves in

@@ -3,6 +3,7 @@
 use std::future::Future;
 #[cfg(unix)]
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::BoxError;
@@ -32,10 +33,12 @@ where
     S: Send + 'static,
 {
     fn run(&self, ws: WebSocket, state: S) -> HandlerFuture {
-        let handler = self.0.clone();
-        // Boxed before it is called, so that a panic of the handler itself is caught like any
-        // other.
-        Box::pin(async move { handler(ws, state).await })
+        // It is called here, so that its future is all that is kept; a panic of the handler itself is
+        // one of its future, which is caught like any other.
+        match catch_unwind(AssertUnwindSafe(|| (self.0)(ws, state))) {
+            Ok(future) => Box::pin(future),
+            Err(panic) => Box::pin(async move { resume_unwind(panic) }),
+        }
     }
 
     #[cfg(unix)]
