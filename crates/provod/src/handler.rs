@@ -83,6 +83,7 @@ pub struct Socket<'a> {
     /// Something was sent, and perhaps as much as may wait to leave.
     sent: bool,
     full: bool,
+    closed: bool,
     /// The way to the transport, past every queue.
     through: Option<&'a mut Through<'a>>,
 }
@@ -105,7 +106,8 @@ impl<'a> Socket<'a> {
         let compresses = shared.info.deflate().is_some();
         let compress_from =
             if compresses { shared.config.compression.threshold } else { usize::MAX };
-        Self { shared, room, compress_from, wait: None, sent: false, full: false, through }
+        let (wait, sent, full, closed) = (None, false, false, false);
+        Self { shared, room, compress_from, wait, sent, full, closed, through }
     }
 
     pub(crate) fn take_wait(&mut self) -> Option<Wait> {
@@ -122,8 +124,15 @@ impl<'a> Socket<'a> {
         self.wait.is_some() || self.full
     }
 
+    /// Whether the handler has closed the connection, and wants no more messages.
+    #[cfg(unix)]
+    pub(crate) fn has_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Queues a message. What is sent while messages that came together are handled leaves in one
-    /// write.
+    /// write. What another thread sends meanwhile with a handle from an earlier call may leave
+    /// before it.
     ///
     /// # Errors
     ///
@@ -170,7 +179,9 @@ impl<'a> Socket<'a> {
     /// As [`send`](Self::send).
     pub fn send_prepared(&mut self, message: &Prepared) -> Result<(), TrySendError<()>> {
         self.sent = true;
-        self.shared.try_send_prepared(message).map_err(|e| e.map(|_| ()))
+        let sent = self.shared.try_send_prepared(message).map_err(|e| e.map(|_| ()));
+        self.full = self.shared.is_congested();
+        sent
     }
 
     /// Closes the connection behind what is queued, as [`Sender::close`]. Messages that still come
@@ -187,12 +198,13 @@ impl<'a> Socket<'a> {
         let frame = CloseFrame::new(code.into(), reason)?;
         self.shared.close(Some(frame));
         self.shared.discard();
+        self.closed = true;
         Ok(())
     }
 
     /// Handles no message of this connection until `future` is done; the peer is slowed down
-    /// meanwhile. The others go on. It runs to its end also where the connection ends first. The last
-    /// one of a call counts.
+    /// meanwhile. The others go on. It runs to its end also where the connection ends first, unless
+    /// the server is dropped. The last one of a call counts.
     pub fn wait(&mut self, future: impl Future<Output = ()> + Send + 'static) {
         self.wait = Some(Box::pin(future));
     }
@@ -201,6 +213,9 @@ impl<'a> Socket<'a> {
     /// not keep the connection open.
     #[must_use]
     pub fn sender(&self) -> Sender {
+        // What was sent goes before what its holder will send, from whatever thread: it is queued
+        // now, and so is the rest of this call.
+        drop(self.shared.lock());
         Sender::new(self.shared.clone())
     }
 

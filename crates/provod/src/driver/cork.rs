@@ -103,6 +103,9 @@ impl Shared {
         let gathered = Cork::end();
         let mut state = self.lock();
         if !state.core.can_send() {
+            // It was sent before, and goes before a Close that somebody else has queued.
+            state.queue_frames(&gathered);
+            gathered.put();
             return Err(TrySendError::Closed(()));
         }
         if !state.core.takes_frames() || state.core.has_output() {

@@ -10,7 +10,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// A tick, counted from the worker's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Tick(u32);
+pub(super) struct Tick(u64);
 
 #[derive(Debug)]
 pub(super) struct Alarms {
@@ -28,8 +28,7 @@ impl Alarms {
     /// The first tick at or behind `at`.
     pub(super) fn tick(&self, at: Instant) -> Tick {
         let ticks = at.saturating_duration_since(self.start).as_nanos().div_ceil(TICK.as_nanos());
-        // After 497 days the ticks would end: what is set then is looked at in the last of them.
-        Tick(u32::try_from(ticks).unwrap_or(u32::MAX))
+        Tick(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 
     pub(super) fn set(&mut self, tick: Tick, key: u32) {
@@ -39,11 +38,32 @@ impl Alarms {
     /// When the next one rings.
     pub(super) fn next(&self) -> Option<Instant> {
         let (tick, _) = self.keys.first_key_value()?;
-        self.start.checked_add(TICK.checked_mul(tick.0)?)
+        let nanos = u128::from(tick.0) * TICK.as_nanos();
+        self.start.checked_add(Duration::from_nanos(u64::try_from(nanos).ok()?))
     }
 
     /// Takes out those of one tick that has come.
     pub(super) fn ring(&mut self, now: Instant) -> Option<(Tick, Vec<u32>)> {
         if self.next()? > now { None } else { self.keys.pop_first() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::Alarms;
+
+    #[test]
+    fn alarms_ring_in_their_time_after_years_too() {
+        let start = Instant::now();
+        let mut alarms = Alarms::new(start);
+        let now = start + Duration::from_secs(86400 * 1000);
+        let at = now + Duration::from_secs(30);
+        alarms.set(alarms.tick(at), 7);
+        assert_eq!(alarms.ring(now), None);
+        assert_eq!(alarms.ring(at + super::TICK).map(|(_, keys)| keys), Some(vec![7]));
     }
 }

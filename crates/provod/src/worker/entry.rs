@@ -22,7 +22,8 @@ use crate::trace;
 
 pub(super) struct Entry<P> {
     shared: Arc<Shared>,
-    stream: Stream,
+    /// `None` once the connection is over; the handler may still wait for something.
+    stream: Option<Stream>,
     /// What the handler keeps; `None` before it is opened and once it is closed.
     peer: Option<P>,
     /// Input that waits, and why.
@@ -33,6 +34,10 @@ pub(super) struct Entry<P> {
     congested: bool,
     /// The handler's last call has sent something here.
     answers: bool,
+    /// The socket has told of something to read that was not read: it does not tell again.
+    unread: bool,
+    /// The peer's stream has ended or broken, which a read will find.
+    ended: bool,
     /// Dropped at the end.
     _guard: Guard,
 }
@@ -61,14 +66,18 @@ impl Held {
         self.cost + self.rest.capacity()
     }
 
-    /// Memory is short: forgets what waits.
+    /// Memory is short, or nobody wants it any more: forgets what waits.
     fn give_up(&mut self) {
         (self.messages, self.rest, self.cost) = (VecDeque::new(), Vec::new(), 0);
     }
 
+    /// Whether what the handler waits for is not over.
+    fn waits(&self) -> bool {
+        self.wait.as_ref().is_some_and(|wait| !wait.is_over())
+    }
+
     fn may_go_on(&self) -> bool {
-        let waits = self.wait.as_ref().is_some_and(|wait| !wait.is_over());
-        !waits && (!self.messages.is_empty() || self.wait.is_some())
+        !self.waits() && (!self.messages.is_empty() || self.wait.is_some())
     }
 
     fn pop(&mut self) -> Option<(MessageKind, Payload)> {
@@ -124,10 +133,27 @@ impl Drop for Tell {
     }
 }
 
+fn write(stream: &mut Option<Stream>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    match stream {
+        Some(stream) => stream.write(slices),
+        None => Err(io::ErrorKind::NotConnected.into()),
+    }
+}
+
 impl<P> Entry<P> {
     pub(super) fn new(stream: Stream, shared: Arc<Shared>, guard: Guard) -> Self {
-        let (peer, held, alarm) = (None, None, NEVER);
-        Self { shared, stream, peer, held, alarm, congested: false, answers: false, _guard: guard }
+        Self {
+            shared,
+            stream: Some(stream),
+            peer: None,
+            held: None,
+            alarm: NEVER,
+            congested: false,
+            answers: false,
+            unread: false,
+            ended: false,
+            _guard: guard,
+        }
     }
 
     /// The first turn. `failed`: the socket could not be watched.
@@ -171,9 +197,7 @@ impl<P> Entry<P> {
         if !ready.readable {
             return self.touched(desk, key);
         }
-        if ready.ended {
-            desk.again.push(key);
-        }
+        self.ended |= ready.ended;
         self.read(desk, key, buffer);
     }
 
@@ -185,23 +209,25 @@ impl<P> Entry<P> {
         buffer: &mut [u8],
     ) {
         if self.held.as_ref().is_some_and(|held| held.paused) {
+            self.unread = true;
             return self.touched(desk, key);
         }
         {
             let mut state = self.shared.lock();
-            if !state.core.wants_input() {
+            let Some(stream) = self.stream.as_mut().filter(|_| state.core.wants_input()) else {
                 drop(state);
+                self.unread = true;
                 return self.touched(desk, key);
-            }
+            };
             if let Some((direct, room)) = state.core.direct_buffer() {
-                let n = match self.stream.read_into(direct) {
+                let n = match stream.read_into(direct) {
                     Ok(n @ 1..) => n,
                     end => {
                         drop(state);
                         return self.read_ended(desk, key, end.err());
                     }
                 };
-                if n == room {
+                if n == room || self.ended {
                     desk.again.push(key);
                 }
                 let now = self.shared.timestamp(desk.now);
@@ -215,9 +241,10 @@ impl<P> Entry<P> {
                 return;
             }
         }
-        match self.stream.read(buffer) {
+        let Some(stream) = &mut self.stream else { return };
+        match stream.read(buffer) {
             Ok(n @ 1..) => {
-                if n == buffer.len() {
+                if n == buffer.len() || self.ended {
                     desk.again.push(key);
                 }
                 self.digest(desk, key, &mut buffer[..n]);
@@ -320,6 +347,9 @@ impl<P> Entry<P> {
                         && let Some((kind, payload)) = batch.next()
                     {
                         handler.message(socket, peer, Received::new(kind, payload, input));
+                        if socket.has_closed() {
+                            batch.clear();
+                        }
                     }
                 });
             }
@@ -391,11 +421,14 @@ impl<P> Entry<P> {
             let room = self.begin_turn();
             held.wait = None;
             let cork = self.call(room, |socket, peer| {
-                let Some(peer) = peer else { return held.messages.clear() };
+                let Some(peer) = peer else { return held.give_up() };
                 while !socket.has_enough()
                     && let Some((kind, payload)) = held.pop()
                 {
                     handler.message(socket, peer, Received::new(kind, payload, &[]));
+                    if socket.has_closed() {
+                        held.give_up();
+                    }
                 }
             });
             if let Some(new) = self.held.take() {
@@ -408,15 +441,18 @@ impl<P> Entry<P> {
         }
         let little = self.shared.config.read_ahead / 2;
         let Some(held) = &mut self.held else { return };
-        let mut rest = Vec::new();
+        let (mut rest, mut again) = (Vec::new(), false);
         if held.paused && held.cost <= little {
             held.paused = false;
             rest = std::mem::take(&mut held.rest);
-            self.shared.lock().core.handle_reading_resumed(self.shared.timestamp(desk.now));
+            let mut state = self.shared.lock();
+            state.core.handle_reading_resumed(self.shared.timestamp(desk.now));
+            again = state.must_feed();
+            drop(state);
             desk.again.push(key);
         }
         self.held.take_if(|held| held.messages.is_empty() && held.wait.is_none() && !held.paused);
-        if rest.is_empty() {
+        if rest.is_empty() && !again {
             // What has ended meanwhile was not told while something waited.
             self.turn(desk, key, Cork::default());
         } else {
@@ -431,7 +467,7 @@ impl<P> Entry<P> {
             Cork::begin(&self.shared);
         }
         let stream = &mut self.stream;
-        let mut through = |slices: &[IoSlice<'_>]| stream.write(slices);
+        let mut through = |slices: &[IoSlice<'_>]| write(stream, slices);
         let mut socket = Socket::new(&self.shared, room, Some(&mut through));
         let peer = self.peer.as_mut();
         let result = catch_unwind(AssertUnwindSafe(|| f(&mut socket, peer)));
@@ -462,11 +498,11 @@ impl<P> Entry<P> {
         let stream = &mut self.stream;
         let mut state = self.shared.lock();
         if cork.messages > 0 {
-            state.write_frames(&cork, |frames| stream.write(&[IoSlice::new(frames)]));
+            state.write_frames(&cork, |frames| write(stream, &[IoSlice::new(frames)]));
         }
         cork.put();
         if state.has_to_transmit() {
-            let more = state.transmit(now, |slices| match stream.write(slices) {
+            let more = state.transmit(now, |slices| match write(stream, slices) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
                 result => Poll::Ready(result),
             });
@@ -474,13 +510,17 @@ impl<P> Entry<P> {
                 state.tell_later();
             }
         }
-        if state.core.poll_half_close() && stream.half_close().is_err() {
+        if state.core.poll_half_close()
+            && stream.as_ref().is_none_or(|stream| stream.half_close().is_err())
+        {
             // The peer is gone, which is all that is waited for here.
             state.core.handle_lost(now);
         }
         let (frames, violation) = (state.core.poll_trace(), state.take_violation());
         if !frames.is_empty() || violation.is_some() {
-            // A log may go to this connection.
+            // A log may go to this connection, and what is queued from here on is not written
+            // below.
+            state.end_worker_turn();
             drop(state);
             trace::write(frames, self.shared.info.peer());
             if let Some(error) = violation {
@@ -493,7 +533,23 @@ impl<P> Entry<P> {
         let drained = std::mem::replace(&mut self.congested, congested) && !congested;
         let closed = state.core.closed().is_some();
         let done = state.core.is_done();
-        let left = if done { state.take_groups() } else { Vec::new() };
+        let (mut left, mut io, mut unwanted) = (Vec::new(), None, None);
+        if done {
+            left = state.take_groups();
+            io = self.stream.take();
+        }
+        if state.is_aborted() {
+            // Nobody waits for the handler.
+            unwanted = self.held.take();
+        }
+        if std::mem::take(&mut self.unread) {
+            let paused = self.held.as_ref().is_some_and(|held| held.paused);
+            if state.core.wants_input() && !paused {
+                desk.again.push(key);
+            } else {
+                self.unread = true;
+            }
+        }
         let next = state.core.poll_timeout();
         if state.has_given_way()
             && let Some(held) = &mut self.held
@@ -502,8 +558,14 @@ impl<P> Entry<P> {
         }
         state.carry(self.held.as_ref().map_or(0, |held| held.memory()));
         state.end_worker_turn();
+        if !self.is_full() && self.held.as_ref().is_some_and(|held| !held.waits()) {
+            // Not every turn is followed by a look at what waits.
+            state.tell_later();
+        }
         let overdrawn = state.account();
         drop(state);
+        // A future that goes locks the connection.
+        drop((io, unwanted));
         group::leave_all(left);
         if let Some(budget) = overdrawn {
             budget.relieve();
@@ -537,9 +599,8 @@ impl<P> Entry<P> {
         });
         let mut state = self.shared.lock();
         state.queue_frames(&cork);
-        if state.core.has_output() {
-            state.tell_later();
-        }
+        // It is written, and all else that has changed meanwhile looked at, in a turn of its own.
+        state.tell_later();
         state.end_worker_turn();
         drop(state);
         cork.put();

@@ -63,6 +63,10 @@ struct Arrivals<S> {
 }
 
 impl<S> Arrivals<S> {
+    fn is_empty(&self) -> bool {
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn take(&self) -> Vec<New<S>> {
         std::mem::take(&mut *self.new.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -226,7 +230,11 @@ impl<H: Handler<S>, S: Send + 'static> Future for Worker<H, S> {
             busy |= this.take_mail(cx);
             this.sweep();
             if !busy {
-                if this.entries.is_empty() && this.desk.mailbox.is_deserted() {
+                // In this order: the last one may have come while the mail was read.
+                if this.entries.is_empty()
+                    && this.desk.mailbox.is_deserted()
+                    && this.arrivals.is_empty()
+                {
                     return Poll::Ready(());
                 }
                 return Poll::Pending;

@@ -49,31 +49,89 @@ impl Readiness {
     /// were none, the task is woken when there are.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, mut tell: impl FnMut(u32, Ready)) -> bool {
         let Self { queue, events } = self;
-        let mut guard = match queue.poll_read_ready_mut(cx) {
-            Poll::Ready(Ok(guard)) => guard,
-            // The runtime shuts down, and drops this task next.
-            Poll::Ready(Err(_)) | Poll::Pending => return false,
-        };
-        match guard.get_inner_mut().poll(events, Some(Duration::ZERO)) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return true,
-            Err(e) => {
-                tracing::error!(error = %e, "the sockets of a worker cannot be watched");
+        // Until the runtime has found the queue empty: only then does it wake the task again.
+        while let Poll::Ready(Ok(mut guard)) = queue.poll_read_ready_mut(cx) {
+            match guard.get_inner_mut().poll(events, Some(Duration::ZERO)) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => return true,
+                Err(e) => {
+                    tracing::error!(error = %e, "the sockets of a worker cannot be watched");
+                    guard.clear_ready();
+                    return false;
+                }
+            }
+            let mut told = 0;
+            for event in events.iter() {
+                told += 1;
+                let ended = event.is_read_closed() || event.is_error();
+                let ready = Ready { readable: event.is_readable() || ended, ended };
+                // The tokens are keys, which are 32 bits wide.
+                tell(event.token().0 as u32, ready);
+            }
+            if told < EVENTS {
+                // All was told: what comes from now on is a new edge of the descriptor.
                 guard.clear_ready();
-                return false;
+            }
+            if told > 0 {
+                return true;
             }
         }
-        let mut told = 0;
-        for event in events.iter() {
-            told += 1;
-            let ended = event.is_read_closed() || event.is_error();
-            // The tokens are keys, which are 32 bits wide.
-            tell(event.token().0 as u32, Ready { readable: event.is_readable() || ended, ended });
+        // Where that is an error, the runtime shuts down, and drops this task next.
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::task::{Context, Wake, Waker};
+    use std::time::Duration;
+
+    use super::{Readiness, Stream};
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, SeqCst);
         }
-        if told < EVENTS {
-            // All was told: what comes from now on is a new edge of the descriptor.
-            guard.clear_ready();
+    }
+
+    fn stream() -> (Stream, mio::net::UnixStream) {
+        let (ours, theirs) = mio::net::UnixStream::pair().expect("a pair");
+        (Stream::Unix(ours), theirs)
+    }
+
+    async fn woken(woken: &Woken) -> bool {
+        for _ in 0..10_000 {
+            if woken.0.swap(false, SeqCst) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        told > 0
+        false
+    }
+
+    #[tokio::test]
+    async fn an_edge_with_nothing_behind_it_does_not_put_the_worker_to_sleep() {
+        let mut readiness = Readiness::new().expect("a queue");
+        let wakes = Arc::<Woken>::default();
+        let waker = Waker::from(wakes.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(!readiness.poll(&mut cx, |_, _| ()));
+        let (mut one, _peer) = stream();
+        readiness.register(&mut one, 1).expect("room");
+        assert!(woken(&wakes).await, "a socket takes output");
+        // It goes before it is looked at.
+        drop(one);
+        assert!(!readiness.poll(&mut cx, |_, _| ()));
+        let (mut two, _peer) = stream();
+        readiness.register(&mut two, 2).expect("room");
+        assert!(woken(&wakes).await, "the next one does, too");
+        let mut keys = Vec::new();
+        assert!(readiness.poll(&mut cx, |key, _| keys.push(key)));
+        assert_eq!(keys, [2]);
     }
 }

@@ -17,7 +17,7 @@ use crate::peer::{Peer, binary, close, open_narrow, open_with, ping, raw, soon, 
 use crate::servers::{Echo, address, call, patient};
 
 /// A handler made of a function for messages.
-struct On<F>(F);
+pub(crate) struct On<F>(pub(crate) F);
 
 impl<F> Handler for On<F>
 where

@@ -20,3 +20,4 @@ mod frames;
 mod handlers;
 #[path = "../it/observing.rs"]
 mod observing;
+mod stuck;
