@@ -154,9 +154,8 @@ impl<'a> Socket<'a> {
         } else if let Data::Borrowed(bytes) = data
             && let Some(through) = &mut self.through
         {
-            let sent = self.shared.write_through(kind, bytes, through);
-            self.full = self.shared.is_congested();
-            return sent;
+            self.full = self.shared.write_through(kind, bytes, through)?;
+            return Ok(());
         }
         self.queue(kind, data.into_bytes())
     }

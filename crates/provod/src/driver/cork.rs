@@ -93,13 +93,14 @@ impl Cork {
 
 impl Shared {
     /// Sends a long message from where it lies, behind what was gathered: nothing of it is copied
-    /// but what the transport does not take.
+    /// but what the transport does not take. Returns whether so much waits that no more should be
+    /// sent.
     pub(crate) fn write_through(
         &self,
         kind: MessageKind,
         payload: &[u8],
         write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> Result<(), TrySendError<()>> {
+    ) -> Result<bool, TrySendError<()>> {
         let gathered = Cork::end();
         let mut state = self.lock();
         if !state.core.can_send() {
@@ -113,7 +114,8 @@ impl Shared {
             gathered.put();
             drop(state);
             let message = message(kind, Bytes::copy_from_slice(payload));
-            return self.try_send(message).map_err(|e| e.map(|_| ()));
+            self.try_send(message).map_err(|e| e.map(|_| ()))?;
+            return Ok(self.is_congested());
         }
         let mut header = Vec::with_capacity(MAX_HEADER);
         message_header(kind, payload.len(), &mut header);
@@ -131,13 +133,13 @@ impl Shared {
                 state.core.send_frames(rest);
             }
         }
-        let goes_on = state.core.takes_frames();
+        let (goes_on, congested) = (state.core.takes_frames(), state.is_congested());
         drop(state);
         gathered.put();
         if goes_on {
             Cork::begin(self);
         }
-        Ok(())
+        Ok(congested)
     }
 }
 
