@@ -10,6 +10,9 @@ import { COMPRESSION, Inbox, RUSSIAN, agreedOn, everything, small } from './exch
 
 const PROVOD = built('provod', 'PROVOD_BIN');
 
+/** With context takeover each connection keeps its windows: no larger ones than this. */
+const KEPT_WINDOW = 12;
+
 async function listening(t, ...options) {
   const server = await Program.start(PROVOD, 'listen', '127.0.0.1:0', ...options);
   t.after(() => server.kill());
@@ -32,7 +35,7 @@ describe('what ws sends comes back', () => {
       const server = await listening(t, ...flag, '--compress-threshold', '0');
       const deflate = variant.ws && { ...variant.ws, threshold: 0 };
       const [socket, inbox] = await connected(t, server.port, deflate);
-      await everything(socket, inbox, variant);
+      await everything(socket, inbox, variant, variant.takeover ? KEPT_WINDOW : 15);
       socket.close(1000);
       assert.deepEqual(await inbox.end(), { code: 1000, reason: '' });
       await server.end();
