@@ -1,22 +1,21 @@
 //! One connection of a worker.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
-use provod_proto::{CloseCode, MessageKind, Payload, Timestamp};
+use bytes::BytesMut;
+use provod_proto::{CloseCode, Timestamp};
 
 use super::Desk;
 use super::alarms::Tick;
+use super::held::{Held, Waiting};
 use super::readiness::Ready;
 use super::stream::Stream;
 use crate::driver::{Batch, Cork, Shared, panic_text};
 use crate::group;
-use crate::handler::{Handler, Received, Socket, Wait};
+use crate::handler::{Handler, Received, Socket};
 use crate::server::Guard;
 use crate::trace;
 
@@ -42,96 +41,8 @@ pub(super) struct Entry<P> {
     _guard: Guard,
 }
 
-/// What waits for the handler: until what it waits for is over, and the send queue has run low.
-#[derive(Default)]
-struct Held {
-    messages: VecDeque<(MessageKind, Bytes)>,
-    /// Memory that they take, about.
-    cost: usize,
-    wait: Option<Waiting>,
-    /// Reading has stopped: so much waits.
-    paused: bool,
-    /// Input that was read and not decoded before it stopped.
-    rest: Vec<u8>,
-}
-
-impl Held {
-    fn push(&mut self, kind: MessageKind, payload: Payload, input: &[u8]) {
-        let bytes = Received::new(kind, payload, input).into_message().into_bytes();
-        self.cost += MESSAGE_COST + bytes.len();
-        self.messages.push_back((kind, bytes));
-    }
-
-    fn memory(&self) -> usize {
-        self.cost + self.rest.capacity()
-    }
-
-    /// Memory is short, or nobody wants it any more: forgets what waits.
-    fn give_up(&mut self) {
-        (self.messages, self.rest, self.cost) = (VecDeque::new(), Vec::new(), 0);
-    }
-
-    /// Whether what the handler waits for is not over.
-    fn waits(&self) -> bool {
-        self.wait.as_ref().is_some_and(|wait| !wait.is_over())
-    }
-
-    fn may_go_on(&self) -> bool {
-        !self.waits() && (!self.messages.is_empty() || self.wait.is_some())
-    }
-
-    fn pop(&mut self) -> Option<(MessageKind, Payload)> {
-        let (kind, bytes) = self.messages.pop_front()?;
-        self.cost -= MESSAGE_COST + bytes.len();
-        Some((kind, Payload::Owned(bytes)))
-    }
-}
-
 /// No alarm is set.
 const NEVER: Timestamp = Timestamp::MAX;
-/// What a message that waits costs beside its bytes.
-const MESSAGE_COST: usize = 64;
-
-/// A future of the handler that runs.
-struct Waiting {
-    over: Arc<AtomicBool>,
-    task: tokio::task::AbortHandle,
-}
-
-impl Waiting {
-    fn begin(wait: Wait, shared: Arc<Shared>) -> Self {
-        let over = Arc::<AtomicBool>::default();
-        let tell = Tell { over: over.clone(), shared };
-        let task = tokio::spawn(async move {
-            let _tell = tell;
-            wait.await;
-        });
-        Self { over, task: task.abort_handle() }
-    }
-
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Says that the wait is over when it is dropped, by a panic too.
-struct Tell {
-    over: Arc<AtomicBool>,
-    shared: Arc<Shared>,
-}
-
-impl Drop for Tell {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Release);
-        self.shared.change(|_| ());
-    }
-}
 
 fn write(stream: &mut Option<Stream>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     match stream {

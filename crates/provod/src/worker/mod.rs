@@ -9,6 +9,7 @@
 
 mod alarms;
 mod entry;
+mod held;
 mod mailbox;
 mod readiness;
 mod stream;
