@@ -82,7 +82,8 @@ export class Reconnecting extends EventTarget {
    * @param {string | BufferSource | Blob} data
    */
   send(data) {
-    if (this.#state !== 'open') return false;
+    // The server's Close may be in, and its event not yet: what is sent now only makes a warning.
+    if (this.#state !== 'open' || this.#socket.readyState !== 1) return false;
     this.#socket.send(data);
     return true;
   }
