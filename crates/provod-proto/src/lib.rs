@@ -37,7 +37,7 @@ pub use event::{Event, Payload, Progress, TracedFrame, Whole};
 pub use frame::{FrameHeader, OpCode, message_frame, message_header};
 pub use mask::{MaskSource, apply_mask};
 pub use message::{Message, MessageKind, MessageRef, Utf8Bytes};
-pub use prepared::Prepared;
+pub use prepared::{Prepared, PreparedForm, PreparedFrames};
 pub use send::Compress;
 pub use time::Timestamp;
 pub use timer::TimerKind;

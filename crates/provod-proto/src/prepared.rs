@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use crate::deflate::{self, Level, Pool};
-use crate::frame::FrameHeader;
+use crate::frame::{FrameHeader, MAX_HEADER};
 use crate::message::{Message, MessageKind};
 
 /// The window sizes that can be negotiated, 2^9 to 2^15 bytes (RFC 7692 section 7.1.2; 2^8 is
@@ -66,7 +66,17 @@ impl Prepared {
 
     /// The whole message as one unmasked frame.
     pub(crate) fn frame(&self) -> &Bytes {
-        self.0.plain.get_or_init(|| encode(self.0.kind, false, &self.0.payload))
+        self.0.plain.get_or_init(|| {
+            let mut out = Vec::with_capacity(MAX_HEADER + self.0.payload.len());
+            self.encode(false, &self.0.payload, &mut out);
+            Bytes::from(out)
+        })
+    }
+
+    fn encode(&self, rsv1: bool, payload: &[u8], out: &mut Vec<u8>) {
+        let (opcode, len) = (self.0.kind.opcode(), payload.len() as u64);
+        FrameHeader { fin: true, rsv1, opcode, mask: None, len }.encode(out);
+        out.extend_from_slice(payload);
     }
 
     /// The compressed payload for a peer with a window of 2^`bits` bytes; `None` when compression
@@ -96,18 +106,46 @@ impl From<&Self> for Prepared {
     }
 }
 
-fn encode(kind: MessageKind, rsv1: bool, payload: &[u8]) -> Bytes {
-    let header = FrameHeader {
-        fin: true,
-        rsv1,
-        opcode: kind.opcode(),
-        mask: None,
-        len: payload.len() as u64,
-    };
-    let mut out = Vec::with_capacity(10 + payload.len());
-    header.encode(&mut out);
-    out.extend_from_slice(payload);
-    Bytes::from(out)
+/// How prepared messages leave on a connection that has nothing else to send: the same bytes on
+/// all connections with the same form. See
+/// [`Connection::takes_prepared`](crate::Connection::takes_prepared).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreparedForm {
+    /// The window that messages of `threshold` bytes and more are compressed with, or 0.
+    pub(crate) window_bits: u8,
+    pub(crate) threshold: usize,
+}
+
+/// The frames of several prepared messages, in one form, one behind the other: made once for many
+/// connections.
+#[derive(Debug, Clone)]
+pub struct PreparedFrames {
+    bytes: Bytes,
+    /// There is a compressed message among them.
+    pub(crate) compressed: bool,
+}
+
+impl PreparedFrames {
+    /// Encodes `messages`, and compresses those that were not yet.
+    #[must_use]
+    pub fn new<'a>(messages: impl Iterator<Item = &'a Prepared>, form: PreparedForm) -> Self {
+        let (mut out, mut compressed) = (Vec::new(), false);
+        for message in messages {
+            let payload = message.payload();
+            let deflated = (payload.len() >= form.threshold)
+                .then(|| message.compressed(form.window_bits))
+                .flatten();
+            compressed |= deflated.is_some();
+            message.encode(deflated.is_some(), deflated.unwrap_or(payload), &mut out);
+        }
+        Self { bytes: Bytes::from(out), compressed }
+    }
+
+    /// The frames, for the transport.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
 }
 
 #[cfg(test)]

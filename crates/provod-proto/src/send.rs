@@ -18,7 +18,7 @@ use crate::error::UsageError;
 use crate::frame::{FrameHeader, MAX_CONTROL, MAX_HEADER, OpCode};
 use crate::mask::{MaskSource, apply_mask};
 use crate::message::{Message, MessageKind, MessageRef};
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, PreparedFrames};
 
 mod queue;
 mod wire;
@@ -341,6 +341,32 @@ impl Outgoing {
         }
     }
 
+    /// Whether there is nothing at all to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wire.is_none() && self.queue.is_none() && self.closing.is_none()
+    }
+
+    /// Prepared frames were written as far as `taken`.
+    pub(crate) fn prepared_sent(&mut self, frames: &PreparedFrames, taken: usize) {
+        if frames.compressed {
+            self.foreign_history();
+        }
+        if taken < frames.bytes().len() {
+            let rest = frames.bytes().slice(taken..);
+            self.wire.get_or_insert_default().shared(&rest);
+        }
+    }
+
+    /// The peer's history now holds a message that ours does not. Distances never reach behind a
+    /// reset, so both agree again from here.
+    fn foreign_history(&mut self) {
+        if let Some(deflate) = self.deflate()
+            && deflate.takeover
+        {
+            deflate.compressor.reset();
+        }
+    }
+
     /// Whether everything was handed to the transport.
     #[inline]
     pub(crate) fn is_flushed(&self) -> bool {
@@ -464,14 +490,8 @@ impl Outgoing {
                 payload = Bytes::from(out);
             }
         }
-        if form == Form::Compressed
-            && fin
-            && let Some(deflate) = self.deflate()
-            && deflate.takeover
-        {
-            // The peer's history now holds a message that ours does not. Distances never reach
-            // behind a reset, so both agree again from here.
-            deflate.compressor.reset();
+        if form == Form::Compressed && fin {
+            self.foreign_history();
         }
         let kind = pending.opcode;
         let mut marks = 0;

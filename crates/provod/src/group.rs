@@ -1,6 +1,10 @@
 //! Fan-out: one message to many connections, encoded and compressed once.
 
+#[cfg(unix)]
+mod edition;
+mod part;
 mod seats;
+mod sections;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,9 +15,12 @@ use provod_proto::{CloseCode, CloseFrame, Prepared, Utf8Bytes};
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::MemoryBudget;
-use crate::driver::Shared;
+use crate::driver::{Cork, Shared};
 use crate::sender::Sender;
 
+#[cfg(unix)]
+pub(crate) use edition::Edition;
+pub(crate) use part::{Entry, Part};
 pub(crate) use seats::SeatId;
 use seats::{Patience, Seats};
 
@@ -61,8 +68,8 @@ pub enum SlowPolicy {
 }
 
 impl SlowPolicy {
-    /// Whether slowness costs the subscriber something that waiting for it would spare.
-    fn is_worth_waiting(self) -> bool {
+    /// Whether what does not fit costs the subscriber something that waiting for it would spare.
+    pub(crate) fn is_bounded(self) -> bool {
         matches!(self, Self::Close | Self::DropNewest)
     }
 }
@@ -101,7 +108,7 @@ pub struct Group(Arc<Inner>);
 
 #[derive(Default)]
 pub(crate) struct Inner {
-    /// This lock orders the group's messages. Under it each member's connection is locked in turn,
+    /// This lock orders the group's messages. Under it members' connections are locked in turn,
     /// never the other way round; no waker is called and nothing is compressed under it.
     seats: Mutex<Seats>,
 }
@@ -110,7 +117,7 @@ pub(crate) struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Published {
-    /// Members for which it is queued.
+    /// Members for which it is queued, or put off until their worker's next turn.
     pub queued: usize,
     /// Messages that were left out because of it: this one, or older ones that it displaced.
     pub dropped: usize,
@@ -139,14 +146,26 @@ impl Group {
     /// connection ends. One that has ended does not get in. One that joins twice gets everything
     /// twice.
     pub fn join(&self, sender: &Sender, policy: SlowPolicy) -> Member {
-        let shared = &sender.shared;
-        let window = shared.lock().core.compresses_with().unwrap_or(0);
-        let patience = if policy.is_worth_waiting() { Patience::Left } else { Patience::Pointless };
-        let id = self.0.lock().insert(shared.clone(), window, patience);
-        // The connection may end at any time, and takes its seats along: only those that it knows.
-        if !shared.lock().join_group(id, policy, Arc::downgrade(&self.0)) {
-            drop(self.0.remove(id));
+        let (shared, group) = (&sender.shared, Arc::downgrade(&self.0));
+        let mut after = Aftermath::default();
+        let (id, first) = {
+            let mut seats = self.0.lock();
+            let mut state = shared.lock();
+            let open = state.core.can_send();
+            let id = seats.insert(&group, shared, &mut state, policy);
+            let first = state.first_line().filter(|_| state.lines() == 2);
+            after.wakers.extend(state.calls.take());
+            drop(state);
+            if !open {
+                let left = seats.remove(id, &mut after);
+                after.left.extend(left);
+            }
+            (id, first)
+        };
+        if let Some((id, group)) = first {
+            settle(id, &group);
         }
+        after.run();
         Member { group: self.clone(), id }
     }
 
@@ -263,7 +282,10 @@ impl Inner {
     /// Empties a seat. What is returned may be the last handle to a connection, which must not go
     /// under the lock.
     fn remove(&self, id: SeatId) -> Option<Arc<Shared>> {
-        self.lock().remove(id)
+        let mut after = Aftermath::default();
+        let shared = self.lock().remove(id, &mut after);
+        after.run();
+        shared
     }
 
     fn prepare(&self, message: &Prepared) {
@@ -279,16 +301,30 @@ impl Inner {
         let mut after = Aftermath::default();
         {
             let mut seats = self.lock();
-            for seat in &mut seats.seats {
-                if Some(seat.id) != except {
-                    seat.deliver(message, &mut published, &mut after);
-                }
-            }
-            let gone = std::mem::take(&mut after.gone);
-            after.left.extend(gone.into_iter().filter_map(|id| seats.remove(id)));
+            seats.publish(message, except, &mut published, &mut after);
+            after.sweep(&mut seats);
         }
+        Cork::interrupt();
         after.run();
         published
+    }
+
+    /// What a worker is to give out, and to whom.
+    #[cfg(unix)]
+    fn look(&self, part: &Arc<Part>) -> (Vec<u32>, (u64, Vec<Entry>)) {
+        self.lock().look(part)
+    }
+
+    /// A worker has given out all that there was.
+    #[cfg(unix)]
+    fn given_out(&self, part: &Arc<Part>, gone: Vec<SeatId>, behind: Vec<SeatId>) {
+        let mut after = Aftermath { gone, ..Aftermath::default() };
+        {
+            let mut seats = self.lock();
+            seats.given_out(part, behind);
+            after.sweep(&mut seats);
+        }
+        after.run();
     }
 
     /// Those who have no room and are worth waiting for.
@@ -320,16 +356,37 @@ pub(crate) struct Aftermath {
 }
 
 impl Aftermath {
+    /// Empties the seats of those who are gone.
+    fn sweep(&mut self, seats: &mut Seats) {
+        for id in std::mem::take(&mut self.gone) {
+            let left = seats.remove(id, self);
+            self.left.extend(left);
+        }
+    }
+
     fn run(self) {
         self.wakers.into_iter().for_each(Waker::wake);
         for shared in self.close {
-            let reason = Utf8Bytes::from_static("you read too slowly");
-            shared.close(CloseFrame::new(CloseCode::TRY_AGAIN_LATER, reason).ok());
+            shared.close(too_slow());
         }
         if let Some(budget) = self.budget {
             budget.relieve();
         }
     }
+}
+
+/// Why a member is closed.
+pub(crate) fn too_slow() -> Option<CloseFrame> {
+    let reason = Utf8Bytes::from_static("you read too slowly");
+    CloseFrame::new(CloseCode::TRY_AGAIN_LATER, reason).ok()
+}
+
+/// The connection of a seat has entered or left other groups.
+pub(crate) fn settle(id: SeatId, group: &Weak<Inner>) {
+    let Some(inner) = group.upgrade() else { return };
+    let mut after = Aftermath::default();
+    inner.lock().settle(id, group, &mut after);
+    after.run();
 }
 
 /// A connection has ended: it leaves its groups.

@@ -6,7 +6,7 @@ use super::Connection;
 use crate::close::{Cause, CloseFrame, Input, State};
 use crate::error::{Error, LimitError, UsageError};
 use crate::message::{Message, MessageKind, MessageRef};
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, PreparedForm, PreparedFrames};
 use crate::send::Compress;
 use crate::time::Timestamp;
 
@@ -78,6 +78,28 @@ impl Connection {
     pub fn send_frames(&mut self, frames: &[u8]) {
         if !self.is_output_lost() {
             self.outgoing.frames(frames);
+        }
+    }
+
+    /// The form in which prepared messages of up to `longest` bytes may leave at once, all in one
+    /// write of the application's own that [`prepared_sent`](Self::prepared_sent) tells of; `None`
+    /// where each must take its turn with [`send_prepared`](Self::send_prepared): something else
+    /// is on its way, frames are masked, cut into fragments or traced, or nothing can be sent.
+    #[must_use]
+    pub fn takes_prepared(&self, longest: usize) -> Option<PreparedForm> {
+        let whole = longest <= self.config.fragment_size;
+        let takes = whole && self.outgoing.is_empty() && self.takes_frames();
+        takes.then(|| PreparedForm {
+            window_bits: self.outgoing.window_bits().unwrap_or(0),
+            threshold: self.config.compression.threshold,
+        })
+    }
+
+    /// The first `taken` bytes of `frames` were written to the transport; the rest is queued. The
+    /// form must be that of [`takes_prepared`](Self::takes_prepared).
+    pub fn prepared_sent(&mut self, frames: &PreparedFrames, taken: usize) {
+        if !self.is_output_lost() {
+            self.outgoing.prepared_sent(frames, taken);
         }
     }
 

@@ -1,29 +1,32 @@
 //! What groups queue on a connection: the room for it, and what waits when there is none.
 
 use std::collections::VecDeque;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use provod_proto::{Compress, Connection, Prepared};
 
 use super::shared::Shared;
 use super::state::State;
-use crate::group::{Aftermath, Inner, SeatId, SlowPolicy};
+use crate::group::{Aftermath, Inner, Part, SeatId, SlowPolicy, settle};
 
 /// What a message that waits costs beside its bytes, which it may share with others.
 const MESSAGE_COST: usize = 128;
 
 /// One membership.
 pub(super) struct Line {
-    group: Weak<Inner>,
-    id: SeatId,
-    policy: SlowPolicy,
+    /// Where the group puts what this member is to hear.
+    pub(super) part: Arc<Part>,
+    /// How many of the part's messages it has been given.
+    pub(super) seen: u64,
+    pub(super) id: SeatId,
+    pub(super) policy: SlowPolicy,
     /// The connection is about to be closed for its slowness: what follows would hide the gap.
-    over: bool,
+    pub(super) over: bool,
 }
 
 // Every member of a group has room for one.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Option<Line>>() <= 16);
+const _: () = assert!(size_of::<Option<Line>>() <= 24);
 
 /// The memberships behind the first, and the messages that are not in the send queue yet. There is
 /// none where there is neither.
@@ -88,6 +91,11 @@ fn send(core: &mut Connection, message: &Prepared) -> bool {
 }
 
 impl Backlogs {
+    /// Memberships behind the first.
+    pub(super) fn lines(&self) -> usize {
+        self.more.len()
+    }
+
     fn queue(&self, id: SeatId) -> Option<&Queue> {
         let at = self.queues.binary_search_by_key(&id, |queue| queue.id).ok()?;
         self.queues.get(at)
@@ -188,34 +196,25 @@ impl Backlogs {
 }
 
 impl State {
-    /// A new membership; `false` when nothing can be sent any more.
-    pub(crate) fn join_group(
-        &mut self,
-        id: SeatId,
-        policy: SlowPolicy,
-        group: Weak<Inner>,
-    ) -> bool {
-        if !self.core.can_send() {
-            return false;
-        }
-        let line = Line { group, id, policy, over: false };
+    /// A new membership.
+    pub(crate) fn join_group(&mut self, id: SeatId, policy: SlowPolicy, part: Arc<Part>) {
+        let line = Line { seen: part.end(), part, id, policy, over: false };
         if self.line.is_none() {
             self.line = Some(line);
         } else {
             let more = &mut self.backlogs.get_or_insert_default().more;
             more.insert(more.partition_point(|line| line.id < id), line);
         }
-        true
     }
 
     /// All memberships, at the end.
     pub(crate) fn take_groups(&mut self) -> Vec<(SeatId, Weak<Inner>)> {
         self.drop_backlogs();
         let more = self.backlogs.take().into_iter().flat_map(|b| b.more);
-        self.line.take().into_iter().chain(more).map(|line| (line.id, line.group)).collect()
+        self.line.take().into_iter().chain(more).map(|line| (line.id, line.part.group.clone())).collect()
     }
 
-    fn line_mut(&mut self, id: SeatId) -> Option<&mut Line> {
+    pub(super) fn line_mut(&mut self, id: SeatId) -> Option<&mut Line> {
         let Self { line, backlogs, .. } = self;
         if let Some(line) = line.as_mut().filter(|line| line.id == id) {
             return Some(line);
@@ -226,10 +225,13 @@ impl State {
     }
 
     fn remove_line(&mut self, id: SeatId) {
-        if self.line.take_if(|line| line.id == id).is_none()
-            && let Some(backlogs) = &mut self.backlogs
-        {
-            backlogs.more.retain(|line| line.id != id);
+        let first = self.line.take_if(|line| line.id == id).is_some();
+        if let Some(backlogs) = &mut self.backlogs {
+            if !first {
+                backlogs.more.retain(|line| line.id != id);
+            } else if !backlogs.more.is_empty() {
+                self.line = Some(backlogs.more.remove(0));
+            }
         }
     }
 
@@ -239,7 +241,7 @@ impl State {
         backlogs.take_if(|b| b.is_idle(core) && b.more.is_empty());
     }
 
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         id: SeatId,
         message: &Prepared,
@@ -251,7 +253,7 @@ impl State {
             return Delivery::Gone;
         };
         let policy = line.policy;
-        let bounded = matches!(policy, SlowPolicy::Close | SlowPolicy::DropNewest);
+        let bounded = policy.is_bounded();
         let large = match self.backlogs.as_ref().and_then(|b| b.large) {
             Some((mark, cost)) if self.core.marks_passed() <= mark => cost,
             _ => 0,
@@ -406,8 +408,12 @@ impl Shared {
         state.tidy_backlogs();
         state.counters.dropped.add(waiting.len() as u64);
         state.account();
+        let first = state.first_line().filter(|_| state.lines() == 1);
         drop(state);
         drop(waiting);
+        if let Some((id, group)) = first {
+            settle(id, &group);
+        }
     }
 
     /// Bytes that wait to be sent: in the send queue, and for room in it.

@@ -22,7 +22,8 @@ const MAX_HEADER: usize = 10;
 const KEPT: usize = 256 << 10;
 
 thread_local! {
-    /// The connection whose handler runs on this thread, by its address; 0 is none.
+    /// The connection whose handler runs on this thread, by its address; 0 is none. One more than
+    /// that where no more is gathered.
     static CORKED: Cell<usize> = const { Cell::new(0) };
     static CORK: RefCell<Cork> = const { RefCell::new(Cork { frames: Vec::new(), messages: 0 }) };
 }
@@ -65,6 +66,12 @@ impl Cork {
         })
     }
 
+    /// Gathers no more in this call: something was said that goes behind what is gathered, and
+    /// what follows goes behind that.
+    pub(crate) fn interrupt() {
+        CORKED.set(CORKED.get() | usize::from(CORKED.get() != 0));
+    }
+
     /// Ends it and gives out what was gathered, to be given back with [`put`](Self::put).
     pub(crate) fn end() -> Self {
         CORKED.set(0);
@@ -82,7 +89,8 @@ impl Cork {
 
     /// Queues what was gathered for `shared`, which was just locked, and gathers no more for it.
     pub(super) fn pull(shared: &Shared, state: &mut State) {
-        if CORKED.get() != address(shared) {
+        // An address is even.
+        if CORKED.get() & !1 != address(shared) {
             return;
         }
         let cork = Self::end();
@@ -101,6 +109,13 @@ impl Shared {
         payload: &[u8],
         write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> Result<bool, TrySendError<()>> {
+        let interrupted = CORKED.get() & 1 == 1;
+        if interrupted {
+            // What is queued then goes before it.
+            let message = message(kind, Bytes::copy_from_slice(payload));
+            self.try_send(message).map_err(|e| e.map(|_| ()))?;
+            return Ok(self.is_congested());
+        }
         let gathered = Cork::end();
         let mut state = self.lock();
         if !state.core.can_send() {

@@ -10,6 +10,7 @@ mod backlog;
 #[cfg(unix)]
 mod batch;
 mod cork;
+mod hearing;
 mod inbox;
 mod info;
 mod intake;
@@ -47,6 +48,7 @@ pub(crate) use info::Info;
 pub(crate) use lock::Calls;
 pub(crate) use pieces::Flush;
 pub(crate) use shared::{Place, Queue, Shared};
+pub(crate) use state::State;
 pub(crate) use waiters::{Claim, Slot};
 
 /// The size of a worker's read buffer.

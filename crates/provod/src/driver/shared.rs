@@ -29,7 +29,7 @@ pub(crate) struct Shared {
 // What an idle connection has on the heap: with the counters of the `Arc` it fills the 320 bytes that
 // an allocator gives for it.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Shared>() <= 288);
+const _: () = assert!(size_of::<Shared>() <= 296);
 
 impl Shared {
     pub(crate) fn new(
@@ -46,11 +46,20 @@ impl Shared {
         })
     }
 
+    /// Whoever locks it this way finds all queued that was sent before on this thread.
     pub(crate) fn lock(&self) -> Locked<'_> {
-        // Nothing that runs under the lock leaves the state half changed when it panics.
-        let mut locked = Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut locked = self.lock_as_is();
         Cork::pull(self, &mut locked);
+        if locked.is_out_of_date() {
+            locked.catch_up(self.config.hard_limit);
+        }
         locked
+    }
+
+    /// Locks it for what has no place among the messages that are sent.
+    pub(crate) fn lock_as_is(&self) -> Locked<'_> {
+        // Nothing that runs under the lock leaves the state half changed when it panics.
+        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -431,7 +440,7 @@ fn epoch() -> Instant {
     })
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from_epoch(epoch().elapsed())
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct State {
     /// The application waits for the end and for nothing else.
     pub(super) awaits_end: bool,
     /// Those to wake once the lock is given back.
-    pub(super) calls: Calls,
+    pub(crate) calls: Calls,
     pub(super) driver: Driven,
     /// Messages are given out as they arrive.
     pub(super) pieces: bool,
@@ -87,7 +87,7 @@ pub(super) struct End {
 
 // With the core's, what every idle connection takes beside the entry of its driver.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<State>() <= 240);
+const _: () = assert!(size_of::<State>() <= 248);
 
 /// Who drives the connection, and how to call it.
 pub(super) enum Driven {
@@ -189,6 +189,15 @@ impl State {
         self.driver = Driven::ByWorker { mailbox, key, carried: 0, told: false };
     }
 
+    /// The worker that drives it, and its key there.
+    #[cfg(unix)]
+    pub(crate) fn worker(&self) -> Option<(&Arc<Mailbox>, u32)> {
+        match &self.driver {
+            Driven::ByTask(_) => None,
+            Driven::ByWorker { mailbox, key, .. } => Some((mailbox, *key)),
+        }
+    }
+
     /// The worker looks at the connection now.
     #[cfg(unix)]
     pub(crate) fn begin_worker_turn(&mut self) {
@@ -234,7 +243,7 @@ impl State {
     }
 
     /// Wakes the driver, if it would not see the change itself.
-    pub(super) fn tell_driver(&mut self) {
+    pub(crate) fn tell_driver(&mut self) {
         self.dirty = true;
         self.call_driver();
     }

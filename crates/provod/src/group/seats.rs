@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use provod_proto::Prepared;
 
-use super::{Aftermath, Published};
-use crate::driver::{Delivery, Shared};
+use super::sections::{Place, Sections};
+use super::{Aftermath, Inner, Published, SlowPolicy};
+#[cfg(unix)]
+use super::{Entry as PartEntry, Part};
+use crate::driver::{Delivery, Shared, State};
 
 #[derive(Default)]
 pub(super) struct Seats {
     /// In the order of their ids, which is that in which they came. Some may be empty.
     pub(super) seats: Vec<Seat>,
+    /// Who gives messages out to each of them.
+    places: Vec<Place>,
+    sections: Sections,
     empty: usize,
     /// How many members compress with which window, from which length on.
     windows: BTreeMap<(u8, usize), usize>,
@@ -64,24 +70,44 @@ impl Seats {
         self.seats.len() - self.empty
     }
 
-    pub(super) fn insert(&mut self, shared: Arc<Shared>, window: u8, patience: Patience) -> SeatId {
+    /// A seat for a connection, whose state is locked as `state`.
+    pub(super) fn insert(
+        &mut self,
+        group: &Weak<Inner>,
+        shared: &Arc<Shared>,
+        state: &mut State,
+        policy: SlowPolicy,
+    ) -> SeatId {
+        let window = state.core.compresses_with().unwrap_or(0);
         if window > 0 {
-            *self.windows.entry((window, threshold(&shared))).or_default() += 1;
+            *self.windows.entry((window, threshold(shared))).or_default() += 1;
         }
         // It is drawn under the lock, so it is the highest here.
         let id = SeatId::next();
-        self.seats.push(Seat { shared: Some(shared), id, window, patience });
+        let patience = if policy.is_bounded() { Patience::Left } else { Patience::Pointless };
+        self.seats.push(Seat { shared: Some(shared.clone()), id, window, patience });
+        let place = self.sections.place(group, state, state.lines() == 0);
+        self.places.push(place);
+        state.join_group(id, policy, self.sections.enter(place, group));
         id
     }
 
+    fn find(&self, id: SeatId) -> Option<usize> {
+        self.seats.binary_search_by_key(&id, |seat| seat.id).ok()
+    }
+
     pub(super) fn get_mut(&mut self, id: SeatId) -> Option<&mut Seat> {
-        let at = self.seats.binary_search_by_key(&id, |seat| seat.id).ok()?;
+        let at = self.find(id)?;
         self.seats.get_mut(at)
     }
 
-    pub(super) fn remove(&mut self, id: SeatId) -> Option<Arc<Shared>> {
-        let seat = self.get_mut(id)?;
+    /// Empties a seat, once its connection has been given all that was published before.
+    pub(super) fn remove(&mut self, id: SeatId, after: &mut Aftermath) -> Option<Arc<Shared>> {
+        let at = self.find(id)?;
+        let seat = self.seats.get_mut(at)?;
         let (shared, window) = (seat.shared.take()?, seat.window);
+        shared.catch_up(after);
+        self.sections.leave(self.places[at]);
         if window > 0
             && let Entry::Occupied(mut n) = self.windows.entry((window, threshold(&shared)))
         {
@@ -93,13 +119,124 @@ impl Seats {
         self.empty += 1;
         // Each empty seat pays for looking at three others, however many leave at once.
         if self.empty > FEW_EMPTY.max(self.seats.len() / 4) || self.empty == self.seats.len() {
+            let mut taken = self.seats.iter().map(|seat| seat.shared.is_some());
+            self.places.retain(|_| taken.next().unwrap_or(true));
             self.seats.retain(|seat| seat.shared.is_some());
             self.empty = 0;
             if self.seats.len() < self.seats.capacity() / 4 {
                 self.seats.shrink_to(self.seats.len() * 2);
+                self.places.shrink_to(self.seats.len() * 2);
             }
         }
         Some(shared)
+    }
+
+    /// The connection of a seat has entered or left other groups: only one that is in no other has
+    /// its messages put off, so that it hears those of all groups in the order in which they were
+    /// published.
+    pub(super) fn settle(&mut self, id: SeatId, group: &Weak<Inner>, after: &mut Aftermath) {
+        let Some(at) = self.find(id) else { return };
+        let Some(shared) = &self.seats[at].shared else { return };
+        shared.catch_up(after);
+        let mut state = shared.lock_as_is();
+        let place = self.sections.place(group, &state, state.lines() == 1);
+        let old = self.places[at];
+        if place != old && state.first_line().is_some_and(|(first, _)| first == id) {
+            state.move_line(self.sections.enter(place, group));
+            self.sections.leave(old);
+            self.places[at] = place;
+            // The worker need not look at it by itself any more.
+            state.tell_driver();
+        }
+        after.wakers.extend(state.calls.take());
+    }
+
+    /// Hands a message to those who give it out, or gives it out.
+    pub(super) fn publish(
+        &mut self,
+        message: &Prepared,
+        except: Option<SeatId>,
+        published: &mut Published,
+        after: &mut Aftermath,
+    ) {
+        if self.sections.direct > 0 {
+            for (seat, place) in self.seats.iter_mut().zip(&self.places) {
+                if place.is_direct() && Some(seat.id) != except {
+                    seat.deliver(message, published, after);
+                }
+            }
+        }
+        let except_at = except.and_then(|id| self.find(id)).map(|at| self.places[at]);
+        for n in 0..self.sections.list.len() {
+            let section = &mut self.sections.list[n];
+            if section.members == 0 {
+                continue;
+            }
+            let (room, worker) = section.part.push(message, except);
+            after.wakers.extend(worker);
+            if room {
+                let silent = usize::from(except_at.is_some_and(|place| place.is_in(n)));
+                published.queued += section.members - silent;
+                let mut behind = std::mem::take(&mut section.behind);
+                behind.retain(|id| {
+                    self.get_mut(*id).is_some_and(|seat| seat.is_still_behind(published))
+                });
+                self.sections.list[n].behind = behind;
+            } else {
+                self.give_out(n, except, published, after);
+            }
+        }
+    }
+
+    /// Gives all members of a section what waits for the worker.
+    fn give_out(
+        &mut self,
+        n: usize,
+        except: Option<SeatId>,
+        published: &mut Published,
+        after: &mut Aftermath,
+    ) {
+        let section = &mut self.sections.list[n];
+        section.behind.clear();
+        for (seat, place) in self.seats.iter_mut().zip(&self.places) {
+            if !place.is_in(n) {
+                continue;
+            }
+            let Some(shared) = &seat.shared else { continue };
+            let (given, congested) = shared.catch_up(after);
+            published.dropped += given.dropped;
+            published.closed += usize::from(given.closed);
+            if given.closed || given.gone {
+                after.gone.push(seat.id);
+                continue;
+            }
+            published.queued += usize::from(Some(seat.id) != except);
+            if congested {
+                section.behind.push(seat.id);
+                published.congested += usize::from(seat.is_behind(true));
+            }
+        }
+        section.part.forget(section.part.end());
+    }
+
+    /// What a worker is to give out, and to whom.
+    #[cfg(unix)]
+    pub(super) fn look(&self, part: &Arc<Part>) -> (Vec<u32>, (u64, Vec<PartEntry>)) {
+        let n = self.sections.list.iter().position(|section| Arc::ptr_eq(&section.part, part));
+        let places = self.places.iter().zip(&self.seats);
+        let here = places.filter(|(place, seat)| {
+            seat.shared.is_some() && n.is_some_and(|n| place.is_in(n))
+        });
+        (here.map(|(place, _)| place.key()).collect(), part.look())
+    }
+
+    /// A worker has given out all that there was.
+    #[cfg(unix)]
+    pub(super) fn given_out(&mut self, part: &Arc<Part>, behind: Vec<SeatId>) {
+        let mut sections = self.sections.list.iter_mut();
+        if let Some(section) = sections.find(|section| Arc::ptr_eq(&section.part, part)) {
+            section.behind = behind;
+        }
     }
 
     /// The windows with which a message of `len` bytes will be compressed: bit 9 is 2^9.
@@ -120,6 +257,14 @@ impl Seat {
             self.patience = Patience::Left;
         }
         congested && self.patience == Patience::Left
+    }
+
+    /// Whether it is still congested; counts it where somebody may wait for it.
+    fn is_still_behind(&mut self, published: &mut Published) -> bool {
+        let congested =
+            self.shared.as_ref().is_some_and(|shared| shared.lock_as_is().is_congested());
+        published.congested += usize::from(self.is_behind(congested));
+        congested
     }
 
     pub(super) fn deliver(

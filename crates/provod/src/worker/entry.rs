@@ -20,9 +20,9 @@ use crate::server::Guard;
 use crate::trace;
 
 pub(super) struct Entry<P> {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// `None` once the connection is over; the handler may still wait for something.
-    stream: Option<Stream>,
+    pub(super) stream: Option<Stream>,
     /// What the handler keeps; `None` before it is opened and once it is closed.
     peer: Option<P>,
     /// Input that waits, and why.
@@ -30,7 +30,7 @@ pub(super) struct Entry<P> {
     /// The earliest time for which an alarm is set.
     alarm: Timestamp,
     /// The send queue had passed its high-water mark when it was last looked at.
-    congested: bool,
+    pub(super) congested: bool,
     /// The handler's last call has sent something here.
     answers: bool,
     /// The socket has told of something to read that was not read: it does not tell again.
@@ -44,7 +44,7 @@ pub(super) struct Entry<P> {
 /// No alarm is set.
 const NEVER: Timestamp = Timestamp::MAX;
 
-fn write(stream: &mut Option<Stream>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(super) fn write(stream: &mut Option<Stream>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     match stream {
         Some(stream) => stream.write(slices),
         None => Err(io::ErrorKind::NotConnected.into()),
@@ -404,10 +404,12 @@ impl<P> Entry<P> {
     }
 
     /// Writes, and looks at what has come of everything since the last turn.
-    fn turn<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32, cork: Cork) {
+    pub(super) fn turn<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32, cork: Cork) {
         let now = self.shared.timestamp(desk.now);
         let stream = &mut self.stream;
-        let mut state = self.shared.lock();
+        // What a group has published meanwhile goes behind what the handler has said before, and
+        // has a turn of its own.
+        let mut state = self.shared.lock_as_is();
         if cork.messages > 0 {
             state.write_frames(&cork, |frames| write(stream, &[IoSlice::new(frames)]));
         }

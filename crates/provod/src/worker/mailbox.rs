@@ -1,15 +1,20 @@
 //! How other tasks and threads reach a worker.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// What a worker is told between its turns: which connections to look at.
-#[derive(Debug, Default)]
+use crate::group::Part;
+
+/// What a worker is told between its turns: which connections to look at, and in which groups
+/// something was published.
+#[derive(Default)]
 pub(crate) struct Mailbox(Mutex<Mail>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Mail {
     touched: Vec<u32>,
+    parts: Vec<Arc<Part>>,
     /// A connection is new, or nobody will bring any more.
     news: bool,
     /// Nobody will bring connections any more.
@@ -29,6 +34,15 @@ impl Mailbox {
     pub(crate) fn touch(&self, key: u32) -> Option<Waker> {
         let mut mail = self.lock();
         mail.touched.push(key);
+        mail.asleep.take()
+    }
+
+    /// Something was published to members of a group that this worker serves. Returns whom to wake,
+    /// once nothing is locked.
+    #[must_use]
+    pub(crate) fn hand_over(&self, part: Arc<Part>) -> Option<Waker> {
+        let mut mail = self.lock();
+        mail.parts.push(part);
         mail.asleep.take()
     }
 
@@ -57,12 +71,19 @@ impl Mailbox {
         }
     }
 
-    /// Takes the mail into `touched`, which is empty. Where there is none, `worker` is woken by
-    /// the next.
-    pub(super) fn take(&self, touched: &mut Vec<u32>, worker: &Waker) -> bool {
+    /// Takes the mail into `touched`, which is empty, and appends to `parts`. Where there is none,
+    /// `worker` is woken by the next.
+    pub(super) fn take(
+        &self,
+        touched: &mut Vec<u32>,
+        parts: &mut VecDeque<Arc<Part>>,
+        worker: &Waker,
+    ) -> bool {
         let mut mail = self.lock();
         std::mem::swap(&mut mail.touched, touched);
-        let any = std::mem::take(&mut mail.news) || !touched.is_empty();
+        let any =
+            std::mem::take(&mut mail.news) || !touched.is_empty() || !mail.parts.is_empty();
+        parts.extend(mail.parts.drain(..));
         if !any {
             match &mut mail.asleep {
                 Some(waker) => waker.clone_from(worker),

@@ -9,6 +9,7 @@
 
 mod alarms;
 mod entry;
+mod fanout;
 mod held;
 mod mailbox;
 mod readiness;
@@ -29,6 +30,7 @@ use crate::server::Guard;
 
 use alarms::Alarms;
 use entry::Entry;
+use fanout::FanOut;
 use readiness::Readiness;
 
 pub(crate) use mailbox::Mailbox;
@@ -108,6 +110,7 @@ pub(crate) struct Worker<H: Handler<S>, S: Send + 'static> {
     desk: Desk<H>,
     buffer: Vec<u8>,
     touched: Vec<u32>,
+    fan_out: FanOut,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -134,6 +137,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
             desk,
             buffer: vec![0; READ_BUFFER],
             touched: Vec::new(),
+            fan_out: FanOut::default(),
             sleep: None,
         };
         Ok((worker, Home { shared: arrivals }))
@@ -159,7 +163,8 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     /// Looks at the connections that others have touched, and takes new ones.
     fn take_mail(&mut self, cx: &mut Context<'_>) -> bool {
         self.touched.clear();
-        let any = self.desk.mailbox.take(&mut self.touched, cx.waker());
+        let parts = &mut self.fan_out.parts;
+        let mut any = self.desk.mailbox.take(&mut self.touched, parts, cx.waker());
         for new in self.arrivals.take() {
             self.adopt(new);
         }
@@ -168,6 +173,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
                 entry.touched(&mut self.desk, *key);
             }
         }
+        any |= self.fan_out.turn(&mut self.entries, &mut self.desk);
         any
     }
 
