@@ -117,7 +117,7 @@ pub(crate) struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Published {
-    /// Members for which it is queued, or put off until their worker's next turn.
+    /// Members for which it is queued.
     pub queued: usize,
     /// Messages that were left out because of it: this one, or older ones that it displaced.
     pub dropped: usize,
@@ -146,13 +146,16 @@ impl Group {
     /// connection ends. One that has ended does not get in. One that joins twice gets everything
     /// twice.
     pub fn join(&self, sender: &Sender, policy: SlowPolicy) -> Member {
-        let (shared, group) = (&sender.shared, Arc::downgrade(&self.0));
+        let shared = &sender.shared;
         let mut after = Aftermath::default();
         let (id, first) = {
             let mut seats = self.0.lock();
             let mut state = shared.lock();
             let open = state.core.can_send();
-            let id = seats.insert(&group, shared, &mut state, policy);
+            if seats.len() == 0 {
+                seats.sections.group = Arc::downgrade(&self.0);
+            }
+            let id = seats.insert(shared, &mut state, policy);
             let first = state.first_line().filter(|_| state.lines() == 2);
             after.wakers.extend(state.calls.take());
             drop(state);
@@ -315,13 +318,18 @@ impl Inner {
         self.lock().look(part)
     }
 
-    /// A worker has given out all that there was.
+    /// A worker has given out all that there was; some members are gone, and some take it slowly.
     #[cfg(unix)]
-    fn given_out(&self, part: &Arc<Part>, gone: Vec<SeatId>, behind: Vec<SeatId>) {
+    fn given_out(&self, gone: Vec<SeatId>, slow: &[SeatId]) {
+        if gone.is_empty() && slow.is_empty() {
+            return;
+        }
         let mut after = Aftermath { gone, ..Aftermath::default() };
         {
             let mut seats = self.lock();
-            seats.given_out(part, behind);
+            for id in slow {
+                seats.settle(*id, &mut after);
+            }
             after.sweep(&mut seats);
         }
         after.run();
@@ -381,11 +389,12 @@ pub(crate) fn too_slow() -> Option<CloseFrame> {
     CloseFrame::new(CloseCode::TRY_AGAIN_LATER, reason).ok()
 }
 
-/// The connection of a seat has entered or left other groups.
+/// The connection of a seat has entered or left other groups: its messages are put off only where
+/// it is in no other, so that it hears those of all groups in the order in which they were published.
 pub(crate) fn settle(id: SeatId, group: &Weak<Inner>) {
     let Some(inner) = group.upgrade() else { return };
     let mut after = Aftermath::default();
-    inner.lock().settle(id, group, &mut after);
+    inner.lock().settle(id, &mut after);
     after.run();
 }
 

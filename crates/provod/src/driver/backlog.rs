@@ -313,6 +313,26 @@ impl State {
         Delivery::Queued { displaced: n }
     }
 
+    /// Queues a message of a group, which is locked; tells also whether `send` would wait now.
+    pub(crate) fn publish_now(
+        &mut self,
+        id: SeatId,
+        message: &Prepared,
+        hard_limit: usize,
+        after: &mut Aftermath,
+    ) -> (Delivery, bool) {
+        let delivery = self.deliver(id, message, hard_limit, &mut after.displaced);
+        let congested = self.is_congested();
+        if matches!(delivery, Delivery::Queued { .. }) {
+            self.tell_writer();
+            if let Some(budget) = self.account() {
+                after.budget = Some(budget);
+            }
+        }
+        after.wakers.extend(self.calls.take());
+        (delivery, congested)
+    }
+
     /// Moves what waits into the send queue as far as there is room.
     pub(super) fn refill(&mut self) {
         if self.backlogs.is_none() {
@@ -373,27 +393,6 @@ impl State {
 }
 
 impl Shared {
-    /// Queues a message of a group; tells also whether `send` would wait now.
-    pub(crate) fn deliver(
-        &self,
-        id: SeatId,
-        message: &Prepared,
-        after: &mut Aftermath,
-    ) -> (Delivery, bool) {
-        let mut state = self.lock();
-        let delivery = state.deliver(id, message, self.config.hard_limit, &mut after.displaced);
-        let congested = state.is_congested();
-        if matches!(delivery, Delivery::Queued { .. }) {
-            state.tell_writer();
-            if let Some(budget) = state.account() {
-                after.budget = Some(budget);
-            }
-        }
-        // The group is locked here, too.
-        after.wakers.extend(state.calls.take());
-        (delivery, congested)
-    }
-
     /// A membership ends; what waits for it is given up.
     pub(crate) fn leave_group(&self, id: SeatId) {
         let mut state = self.lock();

@@ -61,6 +61,21 @@ impl State {
         given
     }
 
+    /// Whether what a group publishes may wait for the worker, and leave then at once: nothing can
+    /// be left out meanwhile that whoever publishes should hear of.
+    #[cfg(unix)]
+    pub(crate) fn may_be_put_off(&self) -> bool {
+        self.worker().is_some()
+            && self.line.as_ref().is_some_and(|line| line.policy.is_bounded() && !line.over)
+            && self.backlogs.is_none()
+            && self.core.takes_prepared(0).is_some()
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn may_be_put_off(&self) -> bool {
+        false
+    }
+
     /// How many groups it is in.
     pub(crate) fn lines(&self) -> usize {
         let more = self.backlogs.as_ref().map_or(0, |backlogs| backlogs.lines());

@@ -249,7 +249,7 @@ impl State {
     }
 
     /// The same, where only output was queued.
-    pub(super) fn tell_writer(&mut self) {
+    pub(crate) fn tell_writer(&mut self) {
         // Where nothing could be queued, there is nothing to tell.
         self.unsent |= self.core.has_output();
         if self.unsent {

@@ -22,8 +22,8 @@ pub(crate) struct Edition {
     /// How many of them were given it.
     given: usize,
     gone: Vec<SeatId>,
-    /// Those for which `send` would wait.
-    behind: Vec<SeatId>,
+    /// Those that have not taken all of it at once.
+    slow: Vec<SeatId>,
 }
 
 impl Edition {
@@ -44,7 +44,7 @@ impl Edition {
             keys,
             given: 0,
             gone: Vec::new(),
-            behind: Vec::new(),
+            slow: Vec::new(),
         })
     }
 
@@ -104,15 +104,14 @@ impl Edition {
         self.gone.push(id);
     }
 
-    /// `send` would wait for a member.
-    pub(crate) fn behind(&mut self, id: SeatId) {
-        self.behind.push(id);
+    /// A member has not taken all of it at once: what follows is not put off.
+    pub(crate) fn slow(&mut self, id: SeatId) {
+        self.slow.push(id);
     }
 
     /// All members were given it.
     pub(crate) fn finish(&mut self) {
         self.part.forget(self.end());
-        let (gone, behind) = (std::mem::take(&mut self.gone), std::mem::take(&mut self.behind));
-        self.group.given_out(&self.part, gone, behind);
+        self.group.given_out(std::mem::take(&mut self.gone), &self.slow);
     }
 }

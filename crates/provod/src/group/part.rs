@@ -12,9 +12,6 @@ use super::{Inner, SeatId};
 #[cfg(unix)]
 use crate::worker::Mailbox;
 
-/// What waits at most for the worker; then the publisher gives it out himself, so that the limits
-/// of slow members hold.
-const MOST: usize = 64 << 10;
 /// What a message costs beside its bytes.
 const MESSAGE_COST: usize = 128;
 
@@ -93,20 +90,20 @@ impl Part {
         self.end.load(Relaxed)
     }
 
-    /// Appends a message. Returns whether there is room for more, and whom to wake.
+    /// Appends a message. Returns what all that waits takes, and whom to wake.
     pub(super) fn push(
         self: &Arc<Self>,
         message: &Prepared,
         except: Option<SeatId>,
-    ) -> (bool, Option<Waker>) {
+    ) -> (usize, Option<Waker>) {
         let entry = Entry { message: message.clone(), except };
         let mut log = self.lock();
         log.cost += entry.cost();
         log.messages.push_back(entry);
         self.end.store(log.first + log.messages.len() as u64, Relaxed);
-        let (room, told) = (log.cost < MOST, std::mem::replace(&mut log.told, true));
+        let (cost, told) = (log.cost, std::mem::replace(&mut log.told, true));
         drop(log);
-        (room, if told { None } else { self.tell() })
+        (cost, if told { None } else { self.tell() })
     }
 
     #[cfg(unix)]

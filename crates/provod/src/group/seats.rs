@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use provod_proto::Prepared;
 
 use super::sections::{Place, Sections};
-use super::{Aftermath, Inner, Published, SlowPolicy};
+use super::{Aftermath, Published, SlowPolicy};
 #[cfg(unix)]
 use super::{Entry as PartEntry, Part};
 use crate::driver::{Delivery, Shared, State};
@@ -19,7 +19,7 @@ pub(super) struct Seats {
     pub(super) seats: Vec<Seat>,
     /// Who gives messages out to each of them.
     places: Vec<Place>,
-    sections: Sections,
+    pub(super) sections: Sections,
     empty: usize,
     /// How many members compress with which window, from which length on.
     windows: BTreeMap<(u8, usize), usize>,
@@ -73,7 +73,6 @@ impl Seats {
     /// A seat for a connection, whose state is locked as `state`.
     pub(super) fn insert(
         &mut self,
-        group: &Weak<Inner>,
         shared: &Arc<Shared>,
         state: &mut State,
         policy: SlowPolicy,
@@ -86,9 +85,9 @@ impl Seats {
         let id = SeatId::next();
         let patience = if policy.is_bounded() { Patience::Left } else { Patience::Pointless };
         self.seats.push(Seat { shared: Some(shared.clone()), id, window, patience });
-        let place = self.sections.place(group, state, state.lines() == 0);
+        let (place, part) = self.sections.enter();
         self.places.push(place);
-        state.join_group(id, policy, self.sections.enter(place, group));
+        state.join_group(id, policy, part);
         id
     }
 
@@ -131,27 +130,26 @@ impl Seats {
         Some(shared)
     }
 
-    /// The connection of a seat has entered or left other groups: only one that is in no other has
-    /// its messages put off, so that it hears those of all groups in the order in which they were
-    /// published.
-    pub(super) fn settle(&mut self, id: SeatId, group: &Weak<Inner>, after: &mut Aftermath) {
-        let Some(at) = self.find(id) else { return };
-        let Some(shared) = &self.seats[at].shared else { return };
+    /// Looks again at who gives messages out to a member. Returns whether it is one to wait for.
+    pub(super) fn settle(&mut self, id: SeatId, after: &mut Aftermath) -> bool {
+        let Some(at) = self.find(id) else { return false };
+        let Some(shared) = self.seats[at].shared.clone() else { return false };
         shared.catch_up(after);
         let mut state = shared.lock_as_is();
-        let place = self.sections.place(group, &state, state.lines() == 1);
-        let old = self.places[at];
-        if place != old && state.first_line().is_some_and(|(first, _)| first == id) {
-            state.move_line(self.sections.enter(place, group));
-            self.sections.leave(old);
-            self.places[at] = place;
-            // The worker need not look at it by itself any more.
-            state.tell_driver();
+        if state.first_line().is_some_and(|(first, _)| first == id) {
+            let hard_limit = shared.config.hard_limit;
+            self.sections.change(&mut self.places[at], &mut state, hard_limit);
         }
+        // The worker need not look at it for the group's sake any more.
+        state.tell_writer();
+        let congested = state.is_congested();
         after.wakers.extend(state.calls.take());
+        drop(state);
+        after.left.push(shared);
+        self.seats[at].is_behind(congested)
     }
 
-    /// Hands a message to those who give it out, or gives it out.
+    /// Gives a message to the members, or to those who give it out.
     pub(super) fn publish(
         &mut self,
         message: &Prepared,
@@ -160,83 +158,40 @@ impl Seats {
         after: &mut Aftermath,
     ) {
         if self.sections.direct > 0 {
-            for (seat, place) in self.seats.iter_mut().zip(&self.places) {
+            for (seat, place) in self.seats.iter_mut().zip(&mut self.places) {
                 if place.is_direct() && Some(seat.id) != except {
-                    seat.deliver(message, published, after);
+                    seat.deliver(message, (place, &mut self.sections), published, after);
                 }
             }
         }
-        let except_at = except.and_then(|id| self.find(id)).map(|at| self.places[at]);
-        for n in 0..self.sections.list.len() {
-            let section = &mut self.sections.list[n];
-            if section.members == 0 {
-                continue;
-            }
-            let (room, worker) = section.part.push(message, except);
-            after.wakers.extend(worker);
-            if room {
-                let silent = usize::from(except_at.is_some_and(|place| place.is_in(n)));
-                published.queued += section.members - silent;
-                let mut behind = std::mem::take(&mut section.behind);
-                behind.retain(|id| {
-                    self.get_mut(*id).is_some_and(|seat| seat.is_still_behind(published))
-                });
-                self.sections.list[n].behind = behind;
-            } else {
-                self.give_out(n, except, published, after);
-            }
+        let except = except.and_then(|id| Some((id, self.places[self.find(id)?])));
+        let mut full = Vec::new();
+        let workers = &mut after.wakers;
+        published.queued += self.sections.hand_over(message, except, &mut full, workers);
+        for n in full {
+            self.give_out(n, published, after);
         }
     }
 
     /// Gives all members of a section what waits for the worker.
-    fn give_out(
-        &mut self,
-        n: usize,
-        except: Option<SeatId>,
-        published: &mut Published,
-        after: &mut Aftermath,
-    ) {
-        let section = &mut self.sections.list[n];
-        section.behind.clear();
-        for (seat, place) in self.seats.iter_mut().zip(&self.places) {
-            if !place.is_in(n) {
-                continue;
-            }
-            let Some(shared) = &seat.shared else { continue };
-            let (given, congested) = shared.catch_up(after);
-            published.dropped += given.dropped;
-            published.closed += usize::from(given.closed);
-            if given.closed || given.gone {
-                after.gone.push(seat.id);
-                continue;
-            }
-            published.queued += usize::from(Some(seat.id) != except);
-            if congested {
-                section.behind.push(seat.id);
-                published.congested += usize::from(seat.is_behind(true));
-            }
+    fn give_out(&mut self, n: usize, published: &mut Published, after: &mut Aftermath) {
+        let here = |place: &Place| place.section() == Some(n);
+        let members = self.places.iter().zip(&self.seats).filter(|(place, _)| here(place));
+        for id in members.map(|(_, seat)| seat.id).collect::<Vec<_>>() {
+            published.congested += usize::from(self.settle(id, after));
         }
-        section.part.forget(section.part.end());
+        let part = self.sections.part(n);
+        part.forget(part.end());
     }
 
     /// What a worker is to give out, and to whom.
     #[cfg(unix)]
     pub(super) fn look(&self, part: &Arc<Part>) -> (Vec<u32>, (u64, Vec<PartEntry>)) {
-        let n = self.sections.list.iter().position(|section| Arc::ptr_eq(&section.part, part));
-        let places = self.places.iter().zip(&self.seats);
-        let here = places.filter(|(place, seat)| {
-            seat.shared.is_some() && n.is_some_and(|n| place.is_in(n))
+        let section = self.sections.find(part);
+        let here = self.places.iter().zip(&self.seats).filter(|(place, seat)| {
+            seat.shared.is_some() && section.is_some() && place.section() == section
         });
         (here.map(|(place, _)| place.key()).collect(), part.look())
-    }
-
-    /// A worker has given out all that there was.
-    #[cfg(unix)]
-    pub(super) fn given_out(&mut self, part: &Arc<Part>, behind: Vec<SeatId>) {
-        let mut sections = self.sections.list.iter_mut();
-        if let Some(section) = sections.find(|section| Arc::ptr_eq(&section.part, part)) {
-            section.behind = behind;
-        }
     }
 
     /// The windows with which a message of `len` bytes will be compressed: bit 9 is 2^9.
@@ -259,22 +214,27 @@ impl Seat {
         congested && self.patience == Patience::Left
     }
 
-    /// Whether it is still congested; counts it where somebody may wait for it.
-    fn is_still_behind(&mut self, published: &mut Published) -> bool {
-        let congested =
-            self.shared.as_ref().is_some_and(|shared| shared.lock_as_is().is_congested());
-        published.congested += usize::from(self.is_behind(congested));
-        congested
-    }
-
-    pub(super) fn deliver(
+    /// Gives it a message; or puts that off for good, when the member has come to where its worker
+    /// may do so.
+    fn deliver(
         &mut self,
         message: &Prepared,
+        (place, sections): (&mut Place, &mut Sections),
         published: &mut Published,
         after: &mut Aftermath,
     ) {
         let Some(shared) = &self.shared else { return };
-        let (delivery, congested) = shared.deliver(self.id, message, after);
+        let mut state = shared.lock();
+        if state.may_be_put_off() {
+            sections.change(place, &mut state, shared.config.hard_limit);
+            if !place.is_direct() {
+                after.wakers.extend(state.calls.take());
+                return;
+            }
+        }
+        let (delivery, congested) =
+            state.publish_now(self.id, message, shared.config.hard_limit, after);
+        drop(state);
         match delivery {
             Delivery::Queued { displaced } => {
                 published.queued += 1;

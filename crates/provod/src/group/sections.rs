@@ -2,6 +2,9 @@
 //! whoever publishes to the others.
 
 use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use provod_proto::Prepared;
 
 use super::{Inner, Part, SeatId};
 use crate::driver::State;
@@ -28,8 +31,8 @@ impl Place {
         self == Self::DIRECT
     }
 
-    pub(super) fn is_in(self, section: usize) -> bool {
-        !self.is_direct() && (self.0 >> KEY_BITS) as usize == section
+    pub(super) fn section(self) -> Option<usize> {
+        (!self.is_direct()).then_some((self.0 >> KEY_BITS) as usize)
     }
 
     /// The worker's key.
@@ -43,49 +46,72 @@ impl Place {
 pub(super) struct Section {
     pub(super) part: Arc<Part>,
     pub(super) members: usize,
-    /// Those for which `send` would have waited when they were last given something.
-    pub(super) behind: Vec<SeatId>,
+    /// What may wait for the worker at most, so that no member's hard limit is near.
+    most: usize,
 }
+
+/// What waits for a worker at most; then the publisher gives it out himself.
+const MOST: usize = 64 << 10;
 
 #[derive(Default)]
 pub(super) struct Sections {
+    /// The group, once somebody has joined.
+    pub(super) group: Weak<Inner>,
     /// One for each worker, once it has had a member.
-    pub(super) list: Vec<Section>,
-    /// Members that no worker serves.
+    list: Vec<Section>,
+    /// Members that whoever publishes serves.
     pub(super) direct: usize,
     no_worker: Option<Arc<Part>>,
 }
 
 impl Sections {
-    /// Where a connection is to be served. `alone`: it is in no other group.
+    /// Where a connection is to be served now.
     #[cfg(unix)]
-    pub(super) fn place(&mut self, group: &Weak<Inner>, state: &State, alone: bool) -> Place {
-        let Some((mailbox, key)) = state.worker().filter(|_| alone) else { return Place::DIRECT };
+    pub(super) fn place(&mut self, state: &State) -> Place {
+        let Some((mailbox, key)) = state.worker().filter(|_| state.may_be_put_off()) else {
+            return Place::DIRECT;
+        };
         let at = self.list.iter().position(|section| section.part.is_at(mailbox));
         let Some(place) = Place::new(at.unwrap_or(self.list.len()), key) else {
             return Place::DIRECT;
         };
         if at.is_none() {
-            let part = Part::of(mailbox.clone(), group.clone());
-            self.list.push(Section { part, members: 0, behind: Vec::new() });
+            let part = Part::of(mailbox.clone(), self.group.clone());
+            self.list.push(Section { part, members: 0, most: MOST });
         }
         place
     }
 
     #[cfg(not(unix))]
-    pub(super) fn place(&mut self, _: &Weak<Inner>, _: &State, _: bool) -> Place {
+    pub(super) fn place(&mut self, _: &State) -> Place {
         Place::DIRECT
     }
 
-    /// A member comes to a place.
-    pub(super) fn enter(&mut self, place: Place, group: &Weak<Inner>) -> Arc<Part> {
-        match self.list.get_mut((place.0 >> KEY_BITS) as usize).filter(|_| !place.is_direct()) {
+    /// A new member, of which nothing is put off before it is published to for the first time.
+    pub(super) fn enter(&mut self) -> (Place, Arc<Part>) {
+        (Place::DIRECT, self.go_to(Place::DIRECT, usize::MAX))
+    }
+
+    /// A member goes from one place to another, if that is a change, with all that was published
+    /// before.
+    pub(super) fn change(&mut self, place: &mut Place, state: &mut State, hard_limit: usize) {
+        let new = self.place(state);
+        if new != *place {
+            state.move_line(self.go_to(new, hard_limit));
+            self.leave(std::mem::replace(place, new));
+        }
+    }
+
+    fn go_to(&mut self, place: Place, hard_limit: usize) -> Arc<Part> {
+        match place.section().and_then(|n| self.list.get_mut(n)) {
             Some(section) => {
                 section.members += 1;
+                section.most = section.most.min(hard_limit / 8);
                 section.part.clone()
             }
             None => {
                 self.direct += 1;
+                let group = &self.group;
                 self.no_worker.get_or_insert_with(|| Part::direct(group.clone())).clone()
             }
         }
@@ -93,9 +119,45 @@ impl Sections {
 
     /// A member leaves a place.
     pub(super) fn leave(&mut self, place: Place) {
-        match self.list.get_mut((place.0 >> KEY_BITS) as usize).filter(|_| !place.is_direct()) {
+        match place.section().and_then(|n| self.list.get_mut(n)) {
             Some(section) => section.members -= 1,
             None => self.direct -= 1,
         }
+    }
+
+    /// Hands a message to the workers of all members but `except`. Returns for how many members
+    /// that was, and adds the sections in which too much waits to `full`.
+    pub(super) fn hand_over(
+        &mut self,
+        message: &Prepared,
+        except: Option<(SeatId, Place)>,
+        full: &mut Vec<usize>,
+        workers: &mut Vec<Waker>,
+    ) -> usize {
+        let mut members = 0;
+        for (n, section) in self.list.iter_mut().enumerate() {
+            let silent = except.filter(|(_, place)| place.section() == Some(n)).map(|(id, _)| id);
+            let hear = section.members - usize::from(silent.is_some());
+            if hear == 0 {
+                continue;
+            }
+            members += hear;
+            let (cost, worker) = section.part.push(message, silent);
+            workers.extend(worker);
+            if cost > section.most {
+                full.push(n);
+            }
+        }
+        members
+    }
+
+    pub(super) fn part(&self, n: usize) -> &Arc<Part> {
+        &self.list[n].part
+    }
+
+    /// The number of the section with a part.
+    #[cfg(unix)]
+    pub(super) fn find(&self, part: &Arc<Part>) -> Option<usize> {
+        self.list.iter().position(|section| Arc::ptr_eq(&section.part, part))
     }
 }

@@ -69,8 +69,8 @@ impl<P> Entry<P> {
         state.begin_worker_turn();
         drop(state);
         self.turn(desk, key, Cork::default());
-        if self.congested {
-            edition.behind(id);
+        if !self.shared.lock_as_is().may_be_put_off() {
+            edition.slow(id);
         }
     }
 }

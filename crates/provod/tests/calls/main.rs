@@ -5,6 +5,8 @@
 #[path = "../it/servers.rs"]
 #[allow(dead_code)] // Its echo server is the other kind's.
 mod others;
+#[path = "../it/hall.rs"]
+mod hall;
 #[path = "../it/peer.rs"]
 mod peer;
 mod servers;
@@ -17,6 +19,8 @@ mod closing;
 mod draining;
 #[path = "../it/frames.rs"]
 mod frames;
+#[path = "../it/group.rs"]
+mod group;
 mod handlers;
 #[path = "../it/observing.rs"]
 mod observing;

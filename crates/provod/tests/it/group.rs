@@ -1,6 +1,5 @@
 //! Groups: one message to many, and those who do not keep up.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,55 +9,15 @@ use provod::message::MessageKind;
 use provod::proto::deflate::Pool;
 use provod::proto::raw::RawFrame;
 use provod::proto::{self, DeflateSetup, Event, MaskSource, Payload, Role, Timestamp};
-use provod::server::Running;
-use provod::{CloseCode, Config, Group, Message, Prepared, Server, WebSocket};
+use provod::{CloseCode, Config, Group, Prepared, Server};
 use provod_testkit::peer::Frame;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::mpsc;
 
-use crate::peer::{Peer, close, open_narrow, open_with, soon, text, until};
-use crate::servers::{patient, start_with};
+use crate::peer::{close, soon, until};
+use crate::servers::{hall, hall_with, patient};
 
 /// More than the system's buffers between two sockets hold.
 const STOPPER: usize = 16 << 20;
-
-/// A server whose WebSockets the test itself holds.
-struct Hall {
-    running: Running,
-    address: SocketAddr,
-    opened: mpsc::UnboundedReceiver<WebSocket>,
-}
-
-impl Hall {
-    async fn new(server: Server) -> Self {
-        let (out, opened) = mpsc::unbounded_channel();
-        let (running, address) = start_with(server, move |ws| {
-            let _ = out.send(ws);
-            std::future::ready(Ok(()))
-        })
-        .await;
-        Self { running, address, opened }
-    }
-
-    async fn open(config: Config) -> Self {
-        Self::new(Server::new().config(config)).await
-    }
-
-    async fn enter_with(&mut self, lines: &[&str]) -> (Peer, WebSocket) {
-        let (peer, _) = open_with(self.address, "/", lines).await;
-        (peer, soon(self.opened.recv()).await.expect("the handler runs"))
-    }
-
-    async fn enter(&mut self) -> (Peer, WebSocket) {
-        self.enter_with(&[]).await
-    }
-
-    /// A peer that does not read until it is asked to, with a small receive buffer.
-    async fn enter_slow(&mut self) -> (Peer, WebSocket) {
-        let peer = open_narrow(self.address).await;
-        (peer, soon(self.opened.recv()).await.expect("the handler runs"))
-    }
-}
 
 fn all(queued: usize) -> Published {
     let mut published = Published::default();
@@ -79,7 +38,7 @@ fn number(frame: &Frame) -> u32 {
 
 #[tokio::test]
 async fn everybody_hears_the_group_and_everybody_else_a_member() {
-    let mut hall = Hall::open(Config::default()).await;
+    let mut hall = hall_with(Config::default()).await;
     let group = Group::new();
     assert_eq!(group.publish("to nobody"), all(0));
     let (mut anna, a) = hall.enter().await;
@@ -104,7 +63,7 @@ async fn everybody_hears_the_group_and_everybody_else_a_member() {
 
 #[tokio::test]
 async fn ended_connections_leave_though_nobody_publishes() {
-    let mut hall = Hall::open(patient()).await;
+    let mut hall = hall_with(patient()).await;
     let group = Group::new();
     let (peer, mut closed) = hall.enter().await;
     let (reset, lost) = hall.enter().await;
@@ -128,7 +87,7 @@ async fn ended_connections_leave_though_nobody_publishes() {
 
 #[tokio::test]
 async fn a_closing_connection_is_skipped() {
-    let mut hall = Hall::open(patient()).await;
+    let mut hall = hall_with(patient()).await;
     let group = Group::new();
     let (mut peer, ws) = hall.enter().await;
     let (mut other, o) = hall.enter().await;
@@ -141,7 +100,7 @@ async fn a_closing_connection_is_skipped() {
 
 #[tokio::test]
 async fn close_ends_a_slow_member_with_1013_and_harms_nobody_else() {
-    let mut hall = Hall::open(patient()).await;
+    let mut hall = hall_with(patient()).await;
     let group = Group::new();
     let (mut slow, s) = hall.enter_slow().await;
     let (mut fast, f) = hall.enter().await;
@@ -173,7 +132,7 @@ async fn close_ends_a_slow_member_with_1013_and_harms_nobody_else() {
 
 #[tokio::test]
 async fn drop_newest_leaves_out_what_finds_no_room() {
-    let mut hall = Hall::open(Config::default()).await;
+    let mut hall = hall_with(Config::default()).await;
     let group = Group::new();
     let (mut slow, s) = hall.enter_slow().await;
     let (mut fast, f) = hall.enter().await;
@@ -202,7 +161,7 @@ async fn a_conversation_has_no_gap_behind_a_streamed_message() {
     for policy in [SlowPolicy::Close, SlowPolicy::DropNewest] {
         let mut config = Config::default();
         config.hard_limit = 10_000;
-        let mut hall = Hall::open(config).await;
+        let mut hall = hall_with(config).await;
         let group = Group::new();
         let (mut peer, ws) = hall.enter().await;
         let _member = group.join(&ws.sender(), policy);
@@ -229,7 +188,7 @@ async fn a_message_that_is_large_by_itself_makes_nobody_slow() {
     for policy in [SlowPolicy::Close, SlowPolicy::DropNewest] {
         let mut config = Config::default();
         config.hard_limit = 100_000;
-        let mut hall = Hall::open(config).await;
+        let mut hall = hall_with(config).await;
         let group = Group::new();
         let (mut slow, ws) = hall.enter_slow().await;
         let _member = group.join(&ws.sender(), policy);
@@ -255,7 +214,7 @@ async fn a_message_that_is_large_by_itself_makes_nobody_slow() {
 
 #[tokio::test]
 async fn drop_oldest_keeps_the_newest_in_order() {
-    let mut hall = Hall::open(Config::default()).await;
+    let mut hall = hall_with(Config::default()).await;
     let group = Group::new();
     let (mut slow, s) = hall.enter_slow().await;
     let (mut fast, f) = hall.enter().await;
@@ -287,7 +246,7 @@ async fn latest_keeps_one_message_while_the_last_has_not_left() {
     let mut config = Config::default();
     // There is always room: what counts is whether the last message has left whole.
     (config.high_water, config.hard_limit) = (2 * STOPPER, 2 * STOPPER);
-    let mut hall = Hall::open(config).await;
+    let mut hall = hall_with(config).await;
     let group = Group::new();
     let (mut slow, s) = hall.enter_slow().await;
     let (mut fast, f) = hall.enter().await;
@@ -313,7 +272,7 @@ async fn latest_keeps_one_message_while_the_last_has_not_left() {
 
 #[tokio::test]
 async fn latest_waits_behind_what_others_send_and_stays_the_newest() {
-    let mut hall = Hall::open(Config::default()).await;
+    let mut hall = hall_with(Config::default()).await;
     let group = Group::new();
     let (mut slow, s) = hall.enter_slow().await;
     let _member = group.join(&s.sender(), SlowPolicy::Latest);
@@ -327,7 +286,7 @@ async fn latest_waits_behind_what_others_send_and_stays_the_newest() {
 
 #[tokio::test]
 async fn a_connection_is_in_several_groups_each_with_its_policy() {
-    let mut hall = Hall::open(Config::default()).await;
+    let mut hall = hall_with(Config::default()).await;
     let (positions, log) = (Group::new(), Group::new());
     let (mut slow, s) = hall.enter_slow().await;
     let _latest = positions.join(&s.sender(), SlowPolicy::Latest);
@@ -352,7 +311,7 @@ async fn a_connection_is_in_several_groups_each_with_its_policy() {
 
 #[tokio::test]
 async fn what_waits_leaves_before_a_close() {
-    let mut hall = Hall::open(patient()).await;
+    let mut hall = hall_with(patient()).await;
     let group = Group::new();
     let (mut slow, s) = hall.enter_slow().await;
     let _oldest = group.join(&s.sender(), SlowPolicy::DropOldest);
@@ -369,7 +328,7 @@ async fn what_waits_leaves_before_a_close() {
 
 #[tokio::test]
 async fn leaving_gives_up_what_waits_and_so_does_the_end() {
-    let mut hall = Hall::open(Config::default()).await;
+    let mut hall = hall_with(Config::default()).await;
     let group = Group::new();
     let (mut slow, s) = hall.enter_slow().await;
     let member = group.join(&s.sender(), SlowPolicy::DropOldest);
@@ -396,7 +355,7 @@ async fn a_group_and_those_who_wait_to_send_take_turns() {
     let mut config = Config::default();
     // Each message fills the queue.
     config.high_water = 1;
-    let mut hall = Hall::open(config).await;
+    let mut hall = hall_with(config).await;
     let group = Group::new();
     let (mut slow, s) = hall.enter_slow().await;
     let _member = group.join(&s.sender(), SlowPolicy::DropOldest);
@@ -472,7 +431,7 @@ async fn members_with_and_without_compression_hear_the_same() {
         client_no_context_takeover: true,
         ..DeflateConfig::default()
     };
-    let mut hall = Hall::new(Server::new().compression(deflate)).await;
+    let mut hall = hall(Server::new().compression(deflate)).await;
     let group = Group::new();
     let offer = "Sec-WebSocket-Extensions: permessage-deflate";
     let small = format!("{offer}; server_max_window_bits=10");
@@ -498,7 +457,7 @@ async fn members_with_and_without_compression_hear_the_same() {
 async fn many_publishers_are_heard_in_one_order() {
     let mut config = Config::default();
     config.hard_limit = 64 << 20;
-    let mut hall = Hall::open(config).await;
+    let mut hall = hall_with(config).await;
     let group = Group::new();
     let mut members = Vec::new();
     for policy in [SlowPolicy::Close, SlowPolicy::DropNewest, SlowPolicy::DropOldest] {
@@ -532,48 +491,9 @@ async fn many_publishers_are_heard_in_one_order() {
     assert!(orders.iter().all(|order| *order == orders[0]));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_come_publish_and_go_from_inside_handlers() {
-    let group = Group::new();
-    let inside = group.clone();
-    let (_running, address) = start_with(Server::new().workers(2), move |mut ws| {
-        let group = inside.clone();
-        async move {
-            let mut member = group.join(&ws.sender(), SlowPolicy::DropNewest);
-            while let Some(message) = ws.recv().await? {
-                member.publish(message.clone());
-                member = group.join(&ws.sender(), SlowPolicy::DropOldest);
-                group.publish(message);
-            }
-            Ok(())
-        }
-    })
-    .await;
-    let mut tasks = Vec::new();
-    for n in 0..8 {
-        tasks.push(tokio::spawn(async move {
-            for round in 0..5 {
-                let mut peer = Peer::open(address).await;
-                for m in 0..20 {
-                    peer.send(text(&format!("{n} {round} {m}"))).await;
-                }
-                // Its own come back, others' between them.
-                let last = format!("{n} {round} 19");
-                while soon(peer.frame()).await.expect("a message").text() != last {}
-                peer.send(close(1000)).await;
-                peer.gone().await;
-            }
-        }));
-    }
-    for task in tasks {
-        tokio::time::timeout(Duration::from_secs(120), task).await.expect("a deadlock").unwrap();
-    }
-    until(|| group.is_empty()).await;
-}
-
 #[tokio::test]
 async fn drained_waits_for_those_who_read_and_once_for_those_who_do_not() {
-    let mut hall = Hall::open(Config::default()).await;
+    let mut hall = hall_with(Config::default()).await;
     let group = Group::new();
     let (mut reads, r) = hall.enter_slow().await;
     let (_never, n) = hall.enter_slow().await;
@@ -599,22 +519,13 @@ async fn drained_waits_for_those_who_read_and_once_for_those_who_do_not() {
     reads.expect_text("more").await;
 }
 
-#[test]
-fn handles_go_anywhere() {
-    fn anywhere<T: Send + Sync + 'static>() {}
-    anywhere::<Group>();
-    anywhere::<provod::group::Member>();
-    assert_eq!(format!("{:?}", Group::new()), "Group { len: 0, .. }");
-    let _: Prepared = Message::text("x").into();
-}
-
 #[tokio::test]
 async fn what_is_published_during_a_streamed_message_follows_it() {
     use tokio::io::AsyncWriteExt as _;
     let policies =
         [SlowPolicy::Close, SlowPolicy::DropNewest, SlowPolicy::DropOldest, SlowPolicy::Latest];
     for policy in policies {
-        let mut hall = Hall::open(Config::default()).await;
+        let mut hall = hall_with(Config::default()).await;
         let group = Group::new();
         let (mut peer, ws) = hall.enter().await;
         let _member = group.join(&ws.sender(), policy);
@@ -626,65 +537,5 @@ async fn what_is_published_during_a_streamed_message_follows_it() {
         soon(writer.finish()).await.unwrap();
         assert_eq!(soon(peer.message()).await.payload, b"a part, the rest", "{policy:?}");
         peer.expect_text("published").await;
-    }
-}
-
-#[tokio::test]
-async fn whoever_leaves_is_passed_over_and_the_others_are_not() {
-    let group = Group::new();
-    let mut members: Vec<_> = (0..100)
-        .map(|_| {
-            let (theirs, ours) = provod::pipe();
-            let member = group.join(&ours.sender(), SlowPolicy::Close);
-            (theirs, ours, Some(member))
-        })
-        .collect();
-    // In no order, and past each size at which left seats are done away with.
-    let mut at = 0;
-    for left in 1..=99 {
-        at = (at + 37) % 100;
-        members[at].2 = None;
-        assert_eq!(group.len(), 100 - left);
-        let published = group.publish(format!("{left}"));
-        assert_eq!(published.queued, 100 - left);
-    }
-    let mut at = 0;
-    for left in 1..=100 {
-        at = (at + 37) % 100;
-        for heard in 1..left.min(100) {
-            let message = members[at].0.recv().await.expect("it is open");
-            assert_eq!(message, Some(format!("{heard}").into()));
-        }
-    }
-    members.clear();
-    assert!(group.is_empty());
-}
-
-#[tokio::test]
-async fn a_connection_is_in_many_groups_and_leaves_them_in_any_order() {
-    let groups: Vec<_> = (0..5).map(|_| Group::new()).collect();
-    let (mut theirs, ours) = provod::pipe();
-    let sender = ours.sender();
-    let join = |n: usize| groups[n].join(&sender, SlowPolicy::Latest);
-    let mut members: Vec<_> = (0..5).map(|n| Some(join(n))).collect();
-    for n in [0, 3, 4, 0, 1] {
-        members[n] = match members[n].take() {
-            Some(member) => {
-                drop(member);
-                None
-            }
-            None => Some(join(n)),
-        };
-        for (n, group) in groups.iter().enumerate() {
-            let here = usize::from(members[n].is_some());
-            assert_eq!(group.publish(format!("{n}")).queued, here);
-            if here == 1 {
-                assert_eq!(theirs.recv().await.expect("it is open"), Some(format!("{n}").into()));
-            }
-        }
-    }
-    drop((theirs, ours));
-    while groups.iter().any(|group| !group.is_empty()) {
-        tokio::task::yield_now().await;
     }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use provod::server::Running;
 use provod::{BoxError, Config, Server, WebSocket};
+use tokio::sync::mpsc;
+
+use crate::hall::Hall;
 
 pub(crate) async fn echo(mut ws: WebSocket) -> Result<(), BoxError> {
     while let Some(message) = ws.recv().await? {
@@ -27,6 +30,21 @@ where
     let running = server.listen("127.0.0.1:0").start(handler).await.expect("the server starts");
     let address = address(&running);
     (running, address)
+}
+
+/// Starts `server`, which gives its WebSockets to the test.
+pub(crate) async fn hall(server: Server) -> Hall<WebSocket> {
+    let (out, opened) = mpsc::unbounded_channel();
+    let (running, address) = start_with(server, move |ws| {
+        let _ = out.send(ws);
+        std::future::ready(Ok(()))
+    })
+    .await;
+    Hall { running, address, opened }
+}
+
+pub(crate) async fn hall_with(config: Config) -> Hall<WebSocket> {
+    hall(Server::new().config(config)).await
 }
 
 pub(crate) fn address(running: &Running) -> SocketAddr {
