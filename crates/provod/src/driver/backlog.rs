@@ -323,13 +323,7 @@ impl State {
     ) -> (Delivery, bool) {
         let delivery = self.deliver(id, message, hard_limit, &mut after.displaced);
         let congested = self.is_congested();
-        if matches!(delivery, Delivery::Queued { .. }) {
-            self.tell_writer();
-            if let Some(budget) = self.account() {
-                after.budget = Some(budget);
-            }
-        }
-        after.wakers.extend(self.calls.take());
+        self.group_has_queued(after);
         (delivery, congested)
     }
 

@@ -6,23 +6,11 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 use super::backlog::Delivery;
-use super::cork::Cork;
-use super::shared::{Shared, now};
+use super::shared::now;
 use super::state::State;
 #[cfg(unix)]
 use crate::group::Edition;
 use crate::group::{Aftermath, Entry, Inner, Part, SeatId, too_slow};
-
-/// What came of messages for one member.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Given {
-    /// Messages that were left out.
-    pub(crate) dropped: usize,
-    /// It reads too slowly, and was closed.
-    pub(crate) closed: bool,
-    /// Nothing can be sent any more.
-    pub(crate) gone: bool,
-}
 
 impl State {
     /// Whether a group has published something that was not given out yet.
@@ -33,32 +21,37 @@ impl State {
 
     /// Queues what was published so far. The worker looks at the connection later in any case.
     #[cold]
-    pub(super) fn catch_up(&mut self, hard_limit: usize) -> Given {
-        let Some(line) = &mut self.line else { return Given::default() };
+    pub(super) fn catch_up(&mut self, hard_limit: usize) {
+        let Some(line) = &mut self.line else { return };
         let (entries, end) = line.part.since(line.seen);
         line.seen = end;
         let id = line.id;
-        self.give(id, &entries, hard_limit)
+        self.give(id, &entries, hard_limit);
     }
 
-    fn give(&mut self, id: SeatId, entries: &[Entry], hard_limit: usize) -> Given {
-        let (mut given, mut displaced) = (Given::default(), Vec::new());
+    /// Queues what a member is given, in order; returns whether it stays a member.
+    fn give(&mut self, id: SeatId, entries: &[Entry], hard_limit: usize) -> bool {
+        let mut displaced = Vec::new();
         for entry in entries.iter().filter(|entry| entry.except != Some(id)) {
             match self.deliver(id, &entry.message, hard_limit, &mut displaced) {
-                Delivery::Queued { displaced } => given.dropped += displaced,
-                Delivery::Dropped => given.dropped += 1,
+                Delivery::Queued { .. } | Delivery::Dropped => {}
                 Delivery::Closed => {
-                    given.closed = true;
                     self.close(too_slow(), now());
-                    break;
+                    return false;
                 }
-                Delivery::Gone => {
-                    given.gone = true;
-                    break;
-                }
+                Delivery::Gone => return false,
             }
         }
-        given
+        true
+    }
+
+    /// A group, which is locked, has queued something.
+    pub(crate) fn group_has_queued(&mut self, after: &mut Aftermath) {
+        self.tell_writer();
+        if let Some(budget) = self.account() {
+            after.budget = Some(budget);
+        }
+        after.wakers.extend(self.calls.take());
     }
 
     /// Whether what a group publishes may wait for the worker, and leave then at once: nothing can
@@ -130,26 +123,9 @@ impl State {
             self.core.prepared_sent(frames, taken);
             return (taken < frames.bytes().len()).then_some(id);
         }
-        let given = self.give(id, edition.since(seen), hard_limit);
-        if given.gone || given.closed {
+        if !self.give(id, edition.since(seen), hard_limit) {
             edition.gone(id);
         }
         Some(id)
-    }
-}
-
-impl Shared {
-    /// Queues what was published so far; tells also whether `send` would wait now. The group is
-    /// locked.
-    pub(crate) fn catch_up(&self, after: &mut Aftermath) -> (Given, bool) {
-        let mut state = self.lock_as_is();
-        Cork::pull(self, &mut state);
-        let given = state.catch_up(self.config.hard_limit);
-        let congested = state.is_congested();
-        if let Some(budget) = state.account() {
-            after.budget = Some(budget);
-        }
-        after.wakers.extend(state.calls.take());
-        (given, congested)
     }
 }

@@ -105,7 +105,7 @@ impl Seats {
         let at = self.find(id)?;
         let seat = self.seats.get_mut(at)?;
         let (shared, window) = (seat.shared.take()?, seat.window);
-        shared.catch_up(after);
+        shared.lock().group_has_queued(after);
         self.sections.leave(self.places[at]);
         if window > 0
             && let Entry::Occupied(mut n) = self.windows.entry((window, threshold(&shared)))
@@ -134,16 +134,13 @@ impl Seats {
     pub(super) fn settle(&mut self, id: SeatId, after: &mut Aftermath) -> bool {
         let Some(at) = self.find(id) else { return false };
         let Some(shared) = self.seats[at].shared.clone() else { return false };
-        shared.catch_up(after);
-        let mut state = shared.lock_as_is();
+        let mut state = shared.lock();
         if state.first_line().is_some_and(|(first, _)| first == id) {
             let hard_limit = shared.config.hard_limit;
             self.sections.change(&mut self.places[at], &mut state, hard_limit);
         }
-        // The worker need not look at it for the group's sake any more.
-        state.tell_writer();
         let congested = state.is_congested();
-        after.wakers.extend(state.calls.take());
+        state.group_has_queued(after);
         drop(state);
         after.left.push(shared);
         self.seats[at].is_behind(congested)
@@ -228,7 +225,7 @@ impl Seat {
         if state.may_be_put_off() {
             sections.change(place, &mut state, shared.config.hard_limit);
             if !place.is_direct() {
-                after.wakers.extend(state.calls.take());
+                state.group_has_queued(after);
                 return;
             }
         }

@@ -24,4 +24,5 @@ mod group;
 mod handlers;
 #[path = "../it/observing.rs"]
 mod observing;
+mod rooms;
 mod stuck;

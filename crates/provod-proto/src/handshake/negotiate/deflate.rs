@@ -26,8 +26,8 @@ pub struct DeflateConfig {
     pub client_no_context_takeover: bool,
     /// The largest window of the server, as a power of two: 9 to 15; values outside are taken as
     /// the nearest inside. With context takeover each side keeps as many bytes of the connection:
-    /// a server that says 12 keeps 4 KiB, and may do so whatever the client offers. A client that says less than 15 is refused compression by servers that
-    /// cannot.
+    /// a server that says 12 keeps 4 KiB, and may do so whatever the client offers. A client that
+    /// says less than 15 is refused compression by servers that cannot.
     pub server_max_window_bits: u8,
     /// The largest window of the client, likewise. A server can only demand less than 15 from a
     /// client that offers `client_max_window_bits`; others keep 15.
