@@ -211,7 +211,12 @@ impl State {
     pub(crate) fn take_groups(&mut self) -> Vec<(SeatId, Weak<Inner>)> {
         self.drop_backlogs();
         let more = self.backlogs.take().into_iter().flat_map(|b| b.more);
-        self.line.take().into_iter().chain(more).map(|line| (line.id, line.part.group.clone())).collect()
+        self.line
+            .take()
+            .into_iter()
+            .chain(more)
+            .map(|line| (line.id, line.part.group.clone()))
+            .collect()
     }
 
     pub(super) fn line_mut(&mut self, id: SeatId) -> Option<&mut Line> {

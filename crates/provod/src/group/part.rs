@@ -64,12 +64,7 @@ impl Part {
 
     #[cfg(unix)]
     pub(super) fn of(home: Arc<Mailbox>, group: Weak<Inner>) -> Arc<Self> {
-        Arc::new(Self {
-            group,
-            home: Some(home),
-            end: AtomicU64::new(0),
-            log: Mutex::default(),
-        })
+        Arc::new(Self { group, home: Some(home), end: AtomicU64::new(0), log: Mutex::default() })
     }
 
     #[cfg(unix)]

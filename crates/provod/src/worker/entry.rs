@@ -404,7 +404,12 @@ impl<P> Entry<P> {
     }
 
     /// Writes, and looks at what has come of everything since the last turn.
-    pub(super) fn turn<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32, cork: Cork) {
+    pub(super) fn turn<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        cork: Cork,
+    ) {
         let now = self.shared.timestamp(desk.now);
         let stream = &mut self.stream;
         // What a group has published meanwhile goes behind what the handler has said before, and

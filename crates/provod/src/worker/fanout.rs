@@ -63,8 +63,8 @@ impl<P> Entry<P> {
         let stream = &mut self.stream;
         let mut state = self.shared.lock_as_is();
         let hard_limit = self.shared.config.hard_limit;
-        let look = state
-            .publish(edition, hard_limit, |frames| write(stream, &[IoSlice::new(frames)]));
+        let look =
+            state.publish(edition, hard_limit, |frames| write(stream, &[IoSlice::new(frames)]));
         let Some(id) = look else { return };
         state.begin_worker_turn();
         drop(state);

@@ -81,8 +81,7 @@ impl Mailbox {
     ) -> bool {
         let mut mail = self.lock();
         std::mem::swap(&mut mail.touched, touched);
-        let any =
-            std::mem::take(&mut mail.news) || !touched.is_empty() || !mail.parts.is_empty();
+        let any = std::mem::take(&mut mail.news) || !touched.is_empty() || !mail.parts.is_empty();
         parts.extend(mail.parts.drain(..));
         if !any {
             match &mut mail.asleep {

@@ -2,11 +2,11 @@
 //! the other kind say of an echo server holds here too, and what handlers alone can do.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../it/hall.rs"]
+mod hall;
 #[path = "../it/servers.rs"]
 #[allow(dead_code)] // Its echo server is the other kind's.
 mod others;
-#[path = "../it/hall.rs"]
-mod hall;
 #[path = "../it/peer.rs"]
 mod peer;
 mod servers;

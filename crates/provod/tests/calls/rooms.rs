@@ -161,18 +161,18 @@ impl Handler for Repeats {
 async fn each_member_can_inflate_what_it_hears_whatever_it_has_agreed_to() {
     let room = Group::new();
     let keeps = DeflateConfig::default();
-    let mut forgets = keeps.clone();
+    let mut forgets = keeps;
     (forgets.server_no_context_takeover, forgets.client_no_context_takeover) = (true, true);
-    let server = Server::new().compression(keeps.clone());
+    let server = Server::new().compression(keeps);
     let (_running, address) = call(server, Repeats(room.clone())).await;
     let url = format!("ws://{address}/");
-    let mut narrow = keeps.clone();
+    let mut narrow = keeps;
     narrow.server_max_window_bits = 9;
     let mut clients = Vec::new();
     for compression in [Some(keeps), Some(narrow), Some(forgets), None] {
         for _ in 0..2 {
             let client = match &compression {
-                Some(deflate) => Client::new(&url).compression(deflate.clone()),
+                Some(deflate) => Client::new(&url).compression(*deflate),
                 None => Client::new(&url),
             };
             clients.push(client.connect().await.expect("it answers"));

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use provod::handler::{Received, Socket};
-use provod::server::Running;
 use provod::message::{MessageKind, MessageWriter};
+use provod::server::Running;
 use provod::{Config, Error, Handler, Message, Sender, Server};
 use tokio::sync::mpsc;
 
