@@ -125,6 +125,8 @@ pub struct Connection {
 struct Rare {
     cause: Option<Cause>,
     received: Option<Option<CloseFrame>>,
+    /// Something has come behind the Close.
+    talks_on: bool,
     /// Output is lost; so many bytes were queued when it was.
     output_lost: Option<usize>,
     /// Bytes that were queued and were given up by [`Connection::shed`].
@@ -220,6 +222,9 @@ impl Connection {
         }
         if !matches!(self.state, State::Open | State::Asked) {
             // Nothing that follows a Close means anything (RFC 6455 section 5.5.1).
+            if !input.is_empty() {
+                self.rare().talks_on = true;
+            }
             return Ok(Progress { consumed: input.len(), event: None, again: false });
         }
         let limits = &self.config.limits;

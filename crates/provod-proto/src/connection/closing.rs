@@ -123,7 +123,7 @@ impl Connection {
         }
     }
 
-    fn cause(&self) -> Option<&Cause> {
+    pub(super) fn cause(&self) -> Option<&Cause> {
         self.rare.as_ref()?.cause.as_ref()
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Connection;
-use crate::close::{Closed, State};
+use super::{Connection, Rare};
+use crate::close::{Cause, Closed, State};
 
 impl Connection {
     /// Whether messages may still be sent.
@@ -88,5 +88,14 @@ impl Connection {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// Whether both sides have sent their Close, ours has left, and nothing has come behind the
+    /// peer's, as RFC 6455 section 5.5.1 wants it.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        let failed = matches!(self.cause(), Some(Cause::Failed(_)));
+        let said_last = |rare: &Rare| rare.received.is_some() && !rare.talks_on;
+        self.state == State::Draining && !failed && self.rare.as_deref().is_some_and(said_last)
     }
 }

@@ -428,11 +428,15 @@ impl<P> Entry<P> {
                 state.tell_later();
             }
         }
-        if state.core.poll_half_close()
-            && stream.as_ref().is_none_or(|stream| stream.half_close().is_err())
-        {
-            // The peer is gone, which is all that is waited for here.
-            state.core.handle_lost(now);
+        if state.core.poll_half_close() {
+            if state.core.is_silent() && stream.as_mut().is_some_and(Stream::is_empty) {
+                // Closing it ends the peer's stream as well. It would be a reset if something lay
+                // unread, which may cost the peer our Close.
+                state.core.handle_eof(now);
+            } else if stream.as_ref().is_none_or(|stream| stream.half_close().is_err()) {
+                // The peer is gone, which is all that is waited for here.
+                state.core.handle_lost(now);
+            }
         }
         let (frames, violation) = (state.core.poll_trace(), state.take_violation());
         if !frames.is_empty() || violation.is_some() {

