@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) async fn accept<S: Send + 'static>(
     core: Arc<Core<S>>,
     _listening: Listening,
-    listener: Listener,
+    mut listener: Listener,
     #[cfg(unix)] homes: Homes<S>,
 ) {
     #[cfg(unix)]
@@ -96,6 +96,10 @@ fn take<S: Send + 'static>(
             memory,
         )),
         #[cfg(unix)]
+        Socket::Late(stream, peer) => {
+            tokio::spawn(connection(core, home, stream, peer.to_string().into(), ticket, memory))
+        }
+        #[cfg(unix)]
         Socket::Unix(stream) => {
             tokio::spawn(connection(core, home, stream, "unix".into(), ticket, memory))
         }
@@ -109,6 +113,8 @@ fn refuse<S: Send + 'static>(core: &Arc<Core<S>>, socket: Socket, why: &'static 
     if let Some(ticket) = core.admission.turn_away() {
         match socket {
             Socket::Tcp(stream, _) => tokio::spawn(turn_away(stream, ticket)),
+            #[cfg(unix)]
+            Socket::Late(stream, _) => tokio::spawn(turn_away(stream, ticket)),
             #[cfg(unix)]
             Socket::Unix(stream) => tokio::spawn(turn_away(stream, ticket)),
         };

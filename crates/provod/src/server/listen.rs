@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::{Error, Kind};
+#[cfg(unix)]
+use crate::worker::{LateTcp, Porch};
 
 /// Connections that the system may hold until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -93,9 +95,11 @@ impl Bound {
         })
     }
 
-    /// Hands the socket to the runtime that runs.
-    pub(super) fn into_listener(self) -> io::Result<Listener> {
+    /// Hands the socket to the runtime that runs. `to_workers`: these take the connections.
+    pub(super) fn into_listener(self, to_workers: bool) -> io::Result<Listener> {
         Ok(match self {
+            #[cfg(unix)]
+            Self::Tcp(listener) if to_workers => Listener::Porch(Porch::new(listener)?),
             Self::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
             #[cfg(unix)]
             Self::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
@@ -163,6 +167,8 @@ impl SocketFile {
 pub(super) enum Listener {
     Tcp(TcpListener),
     #[cfg(unix)]
+    Porch(Porch),
+    #[cfg(unix)]
     Unix(UnixListener),
 }
 
@@ -170,17 +176,26 @@ pub(super) enum Listener {
 pub(super) enum Socket {
     Tcp(TcpStream, SocketAddr),
     #[cfg(unix)]
+    Late(LateTcp, SocketAddr),
+    #[cfg(unix)]
     Unix(UnixStream),
 }
 
 impl Listener {
-    pub(super) async fn accept(&self) -> io::Result<Socket> {
+    pub(super) async fn accept(&mut self) -> io::Result<Socket> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Small messages must not wait for the acknowledgement of earlier ones.
                 stream.set_nodelay(true)?;
                 Ok(Socket::Tcp(stream, peer))
+            }
+            #[cfg(unix)]
+            Self::Porch(porch) => {
+                // The runtime's own sockets do so; there may always be one more.
+                tokio::task::coop::consume_budget().await;
+                let (stream, peer) = porch.accept().await?;
+                Ok(Socket::Late(stream, peer))
             }
             #[cfg(unix)]
             Self::Unix(listener) => Ok(Socket::Unix(listener.accept().await?.0)),

@@ -129,7 +129,11 @@ pub(super) async fn start<S: Send + 'static>(
         let homes = homes(&core, tokio::runtime::Handle::current().metrics().num_workers())
             .map_err(start)?;
         for listener in bound {
-            let listener = listener.into_listener().map_err(start)?;
+            #[cfg(unix)]
+            let to_workers = !homes.is_empty();
+            #[cfg(not(unix))]
+            let to_workers = false;
+            let listener = listener.into_listener(to_workers).map_err(start)?;
             tokio::spawn(accept(
                 core.clone(),
                 core.admission.listening(),
@@ -154,8 +158,12 @@ pub(super) async fn start<S: Send + 'static>(
                     Ok(homes) => homes,
                     Err(e) => return tracing::error!(error = %e, "a worker cannot start"),
                 };
+                #[cfg(unix)]
+                let to_workers = !homes.is_empty();
+                #[cfg(not(unix))]
+                let to_workers = false;
                 for (listening, listener) in mine {
-                    match listener.into_listener() {
+                    match listener.into_listener(to_workers) {
                         Ok(listener) => {
                             drop(tokio::spawn(accept(
                                 core.clone(),

@@ -11,6 +11,7 @@ mod alarms;
 mod entry;
 mod fanout;
 mod held;
+mod late;
 mod mailbox;
 mod readiness;
 mod stream;
@@ -33,6 +34,7 @@ use entry::Entry;
 use fanout::FanOut;
 use readiness::Readiness;
 
+pub(crate) use late::{LateTcp, Porch};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use stream::Stream;
 

@@ -5,6 +5,8 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use mio::event::Source as _;
+use mio::net::TcpListener;
 use mio::{Events, Token};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -43,6 +45,11 @@ impl Readiness {
     /// Registers a socket for edges: it is told once of each change.
     pub(super) fn register(&self, stream: &mut Stream, key: u32) -> io::Result<()> {
         stream.register(self.queue.get_ref().registry(), Token(key as usize))
+    }
+
+    /// Registers a listener.
+    pub(super) fn register_listener(&self, listener: &mut TcpListener) -> io::Result<()> {
+        listener.register(self.queue.get_ref().registry(), Token(0), mio::Interest::READABLE)
     }
 
     /// Tells of the sockets that have become ready; returns whether there were any. Where there

@@ -8,6 +8,8 @@ use mio::event::Source as _;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use super::late::LateTcp;
+
 /// A connected socket that does not block.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -20,6 +22,9 @@ impl Stream {
     pub(crate) fn from_io<T: Any>(io: T) -> Result<io::Result<Self>, T> {
         let mut io = Some(io);
         let any: &mut dyn Any = &mut io;
+        if let Some(tcp) = any.downcast_mut::<Option<LateTcp>>().and_then(Option::take) {
+            return Ok(tcp.into_stream());
+        }
         if let Some(tcp) =
             any.downcast_mut::<Option<tokio::net::TcpStream>>().and_then(Option::take)
         {
