@@ -90,11 +90,11 @@ fn http2_sends_its_fields_by_index_from_the_second_request_on() {
 #[test]
 fn http2_hears_a_body_in_parts_and_answers_settings_and_pings() {
     let mut input = Vec::from(*b"\0\0\0\x04\0\0\0\0\0");
-    input.extend_from_slice(b"\0\0\x08\x06\0\0\0\0\012345678");
+    input.extend_from_slice(b"\0\0\x08\x06\0\0\0\0\0abcdefgh");
     input.extend_from_slice(b"\0\0\x01\x01\x04\0\0\0\x01\x88");
     input.extend_from_slice(b"\0\0\x07\0\0\0\0\0\x01data: o");
     input.extend_from_slice(b"\0\0\x04\0\0\0\0\0\x01ne\n\n");
     let words = ["work=push", "wire=http2-events", "fields=browser"];
     let out = at_any_pace(&words, &input, &["open", "one"]);
-    assert_eq!(out, b"\0\0\0\x04\x01\0\0\0\0\0\0\x08\x06\x01\0\0\0\012345678");
+    assert_eq!(out, b"\0\0\0\x04\x01\0\0\0\0\0\0\x08\x06\x01\0\0\0\0abcdefgh");
 }
