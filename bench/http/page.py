@@ -72,8 +72,8 @@ def opening_bytes(figures):
 
 
 def number(value):
-    """Whole where it is a count, otherwise as in a chart."""
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else charts.number(value)
+    """Bytes: a fraction is that of what is sent now and then, as a window's update."""
+    return f"{value:,.1f}" if value < 10 and value != int(value) else f"{value:,.0f}"
 
 
 def table(head, lines):
@@ -81,25 +81,28 @@ def table(head, lines):
     return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
 
 
-def messages(results, work):
-    """What one message costs: a line for each transport, three columns for each size."""
+def sent(results, work):
+    """What one message sends: a line for each transport, a column for each size."""
     sizes = results.sizes("busy")
-    head = [""]
-    for size in sizes:
-        name = size_name(size)
-        head += [f"{name}: bytes up", "down", "server, µs"]
-    head += ["segments", f"p50 at {size_name(sizes[0])}, µs", "p99"]
     lines = []
     for row, (name, _) in ROWS[work].items():
-        line = [name]
-        for size in sizes:
-            figures = results.must("busy", work, row, size)
-            line += [number(figures["bytes_up"]), number(figures["bytes_down"])]
-            line.append(f"{figures['server_us']:.1f}")
-        line.append(f"{results.must('busy', work, row, sizes[0])['segments']:.1f}")
+        all_sizes = [results.must("busy", work, row, size) for size in sizes]
+        cells = [f"{of['bytes_up']:,.0f} + {of['bytes_down']:,.0f}" for of in all_sizes]
+        lines.append([name, *cells, f"{all_sizes[0]['segments']:.1f}"])
+    return table(["bytes up + down", *map(size_name, sizes), "segments"], lines)
+
+
+def spent(results, work):
+    """What one message takes: the server's time at each size, and its own at the smallest."""
+    sizes = results.sizes("busy")
+    lines = []
+    for row, (name, _) in ROWS[work].items():
+        cells = [f"{results.must('busy', work, row, size)['server_us']:.1f}" for size in sizes]
         latency = results.must("alone", work, row, sizes[0])["latency_us"]
-        lines.append(line + [number(latency["p50"]), number(latency["p99"])])
-    return table(head, lines)
+        lines.append([name, *cells, f"{latency['p50']:,.0f}", f"{latency['p99']:,.0f}"])
+    small = size_name(sizes[0])
+    head = ["µs of the server's processor", *map(size_name, sizes)]
+    return table([*head, f"p50 at {small}, µs", "p99"], lines)
 
 
 def far(results):
@@ -253,9 +256,11 @@ def render(results):
     results = Results(results)
     numbers = {
         "answer": answer(results),
-        "request": messages(results, "echo"),
+        "request_bytes": sent(results, "echo"),
+        "request_time": spent(results, "echo"),
         "handshake": handshake(results),
-        "event": messages(results, "push"),
+        "event_bytes": sent(results, "push"),
+        "event_time": spent(results, "push"),
         "polling": polling(results),
         "far": far(results),
         "memory": memory(results),

@@ -13,7 +13,7 @@ mod tests;
 mod websocket;
 mod wire;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -169,7 +169,11 @@ impl Load {
     /// Waits for a sign from any connection, and takes what has come.
     fn turn(&mut self, wait: Option<Duration>) -> Result<(), Error> {
         let mut events = Events::with_capacity(256);
-        self.poll.poll(&mut events, wait)?;
+        match self.poll.poll(&mut events, wait) {
+            // Someone stopped the process and let it go on.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
         let now = Instant::now();
         for event in &events {
             let connection = &mut self.connections[event.token().0];
