@@ -32,7 +32,7 @@ class Page(unittest.TestCase):
         text = page.polling(self.results(poll)).replace("\n", " ")
         self.assertIn("without news costs 800 bytes", text)
         self.assertIn("every ten seconds costs 8,020 bytes", text)
-        self.assertIn("69.1 MB a day", text)
+        self.assertIn("69 MB a day", text)
 
     def test_numbers_go_where_the_page_wants_them_and_nowhere_else(self):
         text = "a\n<!-- numbers: x -->\nold\n<!-- end -->\nb\n"
