@@ -17,7 +17,10 @@ impl Engine {
     pub(in crate::bench) fn connect<P: Plan>(&mut self, plan: &mut P, i: usize, began: u64) {
         let number = self.first + i;
         // A target that no request could be made for was refused at the start.
-        let Ok(request) = self.target.request(self.random.nonce(), plan.room(i)) else { return };
+        let request = self.target.request(self.random.nonce(), plan.room(i));
+        let Ok(request) = request.map(|request| (!self.target.raw).then_some(request)) else {
+            return;
+        };
         let variant = (number * 7 % self.messages.count()) as u32;
         let mut stream = match self.target.connect(number) {
             Ok(stream) => stream,
@@ -104,6 +107,14 @@ impl Engine {
                 self.stats.extensions = crate::escape::line(line);
             }
         }
+        self.buffer.copy_within(pushed.consumed..n, 0);
+        self.opened(plan, i, now);
+        Ok(n - pushed.consumed)
+    }
+
+    /// From now on a connection may carry messages.
+    pub(super) fn opened<P: Plan>(&mut self, plan: &mut P, i: usize, now: u64) {
+        let connection = &mut self.connections[i];
         connection.handshake = None;
         connection.state = State::Open;
         connection.deadline = u64::MAX;
@@ -114,8 +125,6 @@ impl Engine {
         self.stats.opened += u64::from(self.stats.begin == u64::MAX);
         self.control.open.fetch_add(1, Relaxed);
         self.stats.handshake.record(now.saturating_sub(began));
-        self.buffer.copy_within(pushed.consumed..n, 0);
         plan.opened(self, i, now);
-        Ok(n - pushed.consumed)
     }
 }
