@@ -7,6 +7,7 @@ use mio::Token;
 use super::{Course, Engine, Phase};
 use crate::bench::connection::{Sample, State};
 use crate::bench::failure::Wrong;
+use crate::bench::payload::WINDOW;
 use crate::bench::plan::Plan;
 
 /// One in so many connections inflates what it receives.
@@ -94,7 +95,7 @@ impl Engine {
             let Some(params) = deflate else {
                 return Err(Wrong::Handshake("the server does not compress".to_owned()));
             };
-            if params.client_max_window_bits < 15 {
+            if params.client_max_window_bits < WINDOW {
                 let why = "the server wants a smaller window of this side than the messages have";
                 return Err(Wrong::Handshake(why.to_owned()));
             }
