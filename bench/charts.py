@@ -143,7 +143,7 @@ def number(value: float) -> str:
         return f"{value:,.0f}"
     if value >= 10:
         return f"{value:.1f}"
-    return f"{value:.2f}"
+    return f"{value:.2f}" if value >= 1 or value == 0 else f"{value:.3f}"
 
 
 def wrapped(content: str, character: float) -> list[str]:

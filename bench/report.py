@@ -57,7 +57,7 @@ def table(head: list[str], rows: list[list[str]], left=1) -> str:
 
 
 def summary(results: Results) -> str:
-    """One line for each row: Provod, the bare echo, the best that checks, and the best of all."""
+    """One line for each row: Provod beside the bare echo, the best that checks, and the best."""
     lines = []
     for cell in results.cells():
         what = key(cell)
@@ -69,20 +69,19 @@ def summary(results: Results) -> str:
             return f"{value} ({label(results, server)})"
 
         best, checking = results.best(cell, what), results.best(cell, what, checking=True)
-        bare = results.median(cell, "bare-epoll", what)
         why = results.why_not(cell, "provod")
         lines.append([
             BY_NAME[cell].title,
             short(why) if why else f"**{number(results.median(cell, 'provod', what))}**",
             number(results.median(cell, "provod-plain", what)),
-            number(bare),
+            times(results.ratio(cell, "provod", "bare-epoll", what)),
             beside(checking),
             times(checking and results.ratio(cell, "provod", checking, what)),
             beside(best) if best != checking else "the same",
             times(best and results.ratio(cell, "provod", best, what)),
         ])
-    head = ["work", "Provod", "plain build", "bare echo", "best that checks all", "ratio",
-            "best of all", "ratio"]
+    head = ["work", "Provod", "plain build", "÷ bare echo", "best that checks all", "÷ it",
+            "best of all", "÷ it"]
     return table(head, lines)
 
 

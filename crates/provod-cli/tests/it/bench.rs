@@ -84,7 +84,7 @@ fn compressed_echoes_are_inflated_and_their_size_on_the_wire_is_told() {
         assert!(wire < 8000.0, "{report:#}");
     }
     let plain = Provod::start("listen", &[]);
-    let (code, report) = bench("echo", &self::url(&plain, "/"), &["-c", "1", "--compress"]);
+    let (code, report) = bench("echo", &url(&plain, "/"), &["-c", "1", "--compress"]);
     assert_eq!((code, number(&report, "/failures/by_kind/handshake")), (1, 1), "{report:#}");
 }
 
