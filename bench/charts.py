@@ -3,8 +3,9 @@
     bars("Echo, 20 B", "µs of processor time", [("Provod", 0.36, OURS), ("axum", 0.77, PEER)])
     groups("Echo", "µs", [("20 B", rows), ("1 KiB", rows)], note="one thread")
 
-A row is `(label, value, style)`. Lower is better unless `better` says otherwise. A value of None has
-no bar and says so; a style of SKIPS is hatched and marked with a dagger, which the page explains.
+A row is `(label, value, style)`. Lower is better unless `better` says otherwise. A value of None
+has no bar and says so; a style of SKIPS is hatched and marked with a dagger, which the page
+explains.
 """
 
 from html import escape

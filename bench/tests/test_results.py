@@ -55,7 +55,8 @@ class Arithmetic(unittest.TestCase):
     def test_the_best_is_a_peer_and_may_be_asked_to_check(self):
         rows = [("e20", "bare-epoll", 0, cpu(1.0)), ("e20", "provod", 0, cpu(2.0)),
                 ("e20", "a", 0, cpu(3.0)), ("e20", "b", 0, cpu(4.0))]
-        found = Results(data(rows, {"a": {"mask": False, "utf8": True}, "b": {"key-length": False}}))
+        probes = {"a": {"mask": False, "utf8": True}, "b": {"key-length": False}}
+        found = Results(data(rows, probes))
         self.assertEqual(found.skipped("a"), ["mask"])
         self.assertEqual(found.best("e20", "cpu_us"), "a")
         self.assertEqual(found.best("e20", "cpu_us", checking=True), "b")

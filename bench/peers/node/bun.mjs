@@ -1,4 +1,5 @@
-// Bun, whose server has uWebSockets inside: bun bun.mjs PORT echo|deflate|broadcast|broadcast-deflate
+// Bun, whose server has uWebSockets inside: bun bun.mjs PORT MODE
+// MODE is echo, deflate, broadcast or broadcast-deflate.
 const [port, mode = 'echo'] = process.argv.slice(2);
 const compress = mode.endsWith('deflate');
 const everybody = mode.startsWith('broadcast');
@@ -7,7 +8,8 @@ const server = Bun.serve({
     hostname: '127.0.0.1',
     port: Number(port),
     fetch(request, server) {
-        return server.upgrade(request) ? undefined : new Response('not a WebSocket', { status: 400 });
+        if (server.upgrade(request)) return undefined;
+        return new Response('not a WebSocket', { status: 400 });
     },
     websocket: {
         maxPayloadLength: 64 << 20,

@@ -1,7 +1,7 @@
 //! fastwebsockets: `peer-fastwebsockets PORT echo|broadcast|bare`
 //!
-//! `echo` is the crate's own example: hyper makes the handshake. With `bare` the handshake is made by
-//! hand, as few use the crate, and the connection is read and written without hyper's layer.
+//! `echo` is the crate's own example: hyper makes the handshake. With `bare` the handshake is made
+//! by hand, as few use the crate, and the connection is read and written without hyper's layer.
 
 use std::sync::Arc;
 
