@@ -120,7 +120,7 @@ def row(y, label, value, style, label_room, bar_room, longest) -> list[str]:
     left = MARGIN + label_room
     out = [text(left - 8, base, label, own.strip(), 'text-anchor="end"')]
     if value is None:
-        return out + [text(left, base - 1, "not measured", "small")]
+        return out + [text(left, base - 1, "no number", "small")]
     length = max(1.5, bar_room * min(value, longest) / longest)
     top = y + (ROW - BAR) / 2
     out.append(f'<rect class="{style}" x="{left:.1f}" y="{top:.1f}" width="{length:.1f}"'

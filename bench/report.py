@@ -21,6 +21,8 @@ CHARTS = (
     ("connections", "Connections", ("hs", "hs2k")),
     ("memory", "Memory of an idle connection", ("idle",)),
 )
+# A page of fewer rounds says so.
+ENOUGH = 5
 # A bar beyond so many times the shortest is cut.
 CUT = 6
 
@@ -44,6 +46,8 @@ def label(results: Results, server: str) -> str:
 
 def short(why: str) -> str:
     """A reason that fits into a table."""
+    if "others used" in why or "waited for a processor" in why:
+        return "cores were not free"
     if "generator was the limit" in why:
         return "generator was the limit"
     if "rate was not reached" in why:
@@ -145,15 +149,26 @@ def checks(results: Results) -> str:
     return f"{table(head, rows)}\n\n{wrap(legend + '.')}"
 
 
+def doubts(results: Results) -> str:
+    """What a reader should know before any number."""
+    rounds = max((row["round"] + 1 for row in results.data["measurements"]), default=0)
+    if rounds >= ENOUGH and results.data["settings"]["server_core"] is not None:
+        return ""
+    return f"**A first look, of {rounds} rounds**: numbers for a decision take {ENOUGH} and more.\n\n"
+
+
 def about(results: Results) -> str:
     data = results.data
     machine, settings = data["machine"], data["settings"]
+    # Some programs name themselves, others tell a number alone.
+    tools = [text if text.lower().startswith(name) else f"{name} {text}"
+             for name, text in data["tools"].items()]
     rows = [
         ["date", data["date"]],
         ["Provod", f"commit {data['commit']}"],
         ["processor", f"{machine['cpu']}, {machine['cores']} cores"],
         ["system", f"{machine['system']}, Linux {machine['kernel']}"],
-        ["compilers and interpreters", ", ".join(data["tools"].values())],
+        ["compilers and interpreters", ", ".join(tools)],
         ["pinned", pinning(settings)],
         ["a measurement", f"{settings['seconds']:g} s after {settings['warm_up']:g} s of warm-up"],
     ]
@@ -216,6 +231,7 @@ def write(results: Results, source: str, docs: Path) -> list[Path]:
             images.append(f"![{title}](images/performance-{name}.svg)")
     parts = {
         "source": source,
+        "doubts": doubts(results),
         "summary": summary(results),
         "charts": "\n\n".join(images),
         "checks": checks(results),

@@ -8,6 +8,8 @@ from pathlib import Path
 from probe import MARKED
 
 SCHEMA = 1
+# A measurement of time from which others took more than this share of a core is none.
+SPOILT = 0.2
 OURS, FLOOR = "ours", "floor"
 
 
@@ -49,16 +51,14 @@ class Results:
     def valid(self, cell: str, server: str) -> dict[int, dict]:
         """The rounds that say something about the server."""
         rounds = self._rounds.get((cell, server), {})
-        return {number: row for number, row in rounds.items()
-                if "failed" not in row and "not_valid" not in row}
+        return {number: row for number, row in rounds.items() if why_invalid(row) is None}
 
     def why_not(self, cell: str, server: str) -> str | None:
         """Why there is no number: most rounds failed or are not valid. None where there is one."""
         rounds = self._rounds.get((cell, server), {})
         if 2 * len(self.valid(cell, server)) >= len(rounds) > 0:
             return None
-        whys = [row.get("failed") or row.get("not_valid") for row in rounds.values()]
-        return next((why for why in whys if why), "not measured")
+        return next(filter(None, map(why_invalid, rounds.values())), "not measured")
 
     def values(self, cell: str, server: str, key: str) -> dict[int, float]:
         """By round; nothing where fewer than half of the rounds have it."""
@@ -87,6 +87,13 @@ class Results:
                  and not (checking and self.skipped(name))]
         known = [(value, name) for value, name in peers if value is not None]
         return min(known)[1] if known else None
+
+
+def why_invalid(row: dict) -> str | None:
+    """Why a measurement says nothing about the server; None where it does."""
+    if "cpu_us" in row and row["disturbed"] > SPOILT:
+        return "others used the cores"
+    return row.get("failed") or row.get("not_valid")
 
 
 def write(path: Path, data: dict):

@@ -44,6 +44,9 @@ class Page(unittest.TestCase):
         self.assertEqual(line, "| echo, 20 B | **2.05** | – | 1.95 | 4.05 (B) | 0.51 | 3.05 (A†) | "
                                "0.67 |")
 
+    def test_few_rounds_are_told(self):
+        self.assertIn("**A first look, of 2 rounds**", self.page)
+
     def test_memory_is_in_whole_bytes(self):
         self.assertIn("| **450** |", self.row("| an idle connection"))
         self.assertIn("137,204", self.page)
@@ -69,6 +72,10 @@ class Page(unittest.TestCase):
         for block in re.findall(r"(?:^\|.*\n)+", self.page, re.M):
             columns = {line.count(" | ") for line in block.splitlines()}
             self.assertEqual(len(columns), 1, block)
+
+    def test_lines_of_prose_are_not_long(self):
+        prose = [line for line in self.page.splitlines() if not line.startswith("|")]
+        self.assertEqual([line for line in prose if len(line) > 120], [])
 
     def test_the_page_shows_the_charts_that_are_drawn(self):
         shown = set(re.findall(r"\(images/(performance-\w+\.svg)\)", self.page))

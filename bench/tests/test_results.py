@@ -52,6 +52,13 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(found.median("e20", "b", "cpu_us"), 3.0)
         self.assertEqual(found.why_not("p20", "a"), "not measured")
 
+    def test_what_others_took_part_in_is_no_measurement(self):
+        rows = [("e20", "a", 0, cpu(9.0) | {"disturbed": 0.5}), ("e20", "a", 1, cpu(3.0)),
+                ("e20", "b", 0, cpu(9.0) | {"disturbed": 0.5})]
+        found = Results(data(rows))
+        self.assertEqual(found.median("e20", "a", "cpu_us"), 3.0)
+        self.assertEqual(found.why_not("e20", "b"), "others used the cores")
+
     def test_the_best_is_a_peer_and_may_be_asked_to_check(self):
         rows = [("e20", "bare-epoll", 0, cpu(1.0)), ("e20", "provod", 0, cpu(2.0)),
                 ("e20", "a", 0, cpu(3.0)), ("e20", "b", 0, cpu(4.0))]
