@@ -3,8 +3,9 @@
     bars("Echo, 20 B", "µs of processor time", [("Provod", 0.36, OURS), ("axum", 0.77, PEER)])
     groups("Echo", "µs", [("20 B", rows), ("1 KiB", rows)], note="one thread")
 
-A row is `(label, value, style)`. Lower is better unless `better` says otherwise. A value of None has
-no bar and says so; a style of SKIPS is hatched and marked with a dagger, which the page explains.
+A row is `(label, value, style)`. Lower is better unless `better` says otherwise. A value of None
+has no bar and says so; a style of SKIPS is hatched and marked with a dagger, which the page
+explains.
 """
 
 from html import escape
@@ -119,7 +120,7 @@ def row(y, label, value, style, label_room, bar_room, longest) -> list[str]:
     left = MARGIN + label_room
     out = [text(left - 8, base, label, own.strip(), 'text-anchor="end"')]
     if value is None:
-        return out + [text(left, base - 1, "not measured", "small")]
+        return out + [text(left, base - 1, "no number", "small")]
     length = max(1.5, bar_room * min(value, longest) / longest)
     top = y + (ROW - BAR) / 2
     out.append(f'<rect class="{style}" x="{left:.1f}" y="{top:.1f}" width="{length:.1f}"'
@@ -143,7 +144,7 @@ def number(value: float) -> str:
         return f"{value:,.0f}"
     if value >= 10:
         return f"{value:.1f}"
-    return f"{value:.2f}"
+    return f"{value:.2f}" if value >= 1 or value == 0 else f"{value:.3f}"
 
 
 def wrapped(content: str, character: float) -> list[str]:

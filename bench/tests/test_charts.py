@@ -41,7 +41,7 @@ class Charts(unittest.TestCase):
         bars, texts = drawn(charts.bars("x", "µs", [("a", 1, SKIPS), ("b", None, PEER)]))
         self.assertEqual([style for style, _ in bars], ["skips"])
         self.assertIn("a†", texts)
-        self.assertIn("not measured", texts)
+        self.assertIn("no number", texts)
 
     def test_text_is_escaped_and_long_text_stays_inside(self):
         svg = charts.bars("a < b & c " * 12, "µs", [("<" * 60, 1, PEER)], note="word " * 60)

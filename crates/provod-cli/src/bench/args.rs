@@ -147,6 +147,11 @@ pub(crate) struct Bench {
           default_missing_value = "on", default_value = "off", help_heading = "Messages")]
     pub(super) compress: Compress,
 
+    /// Send the same bytes without a handshake, to a server that returns them as they are: what the
+    /// system alone costs; echo and idle alone
+    #[arg(long, conflicts_with_all = ["compress", "header"], help_heading = "Messages")]
+    pub(super) raw: bool,
+
     /// Compare the bytes of one reply in so many; number, length, opcode and order are checked
     /// for all [default: 1, above 256 bytes 8, above 4K 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
@@ -293,6 +298,9 @@ impl Bench {
                 let least = Content::Json.least_with_stamp();
                 return Err(format!("--size is at least {least} for JSON"));
             }
+        }
+        if self.raw && !matches!(self.scenario, Scenario::Echo | Scenario::Idle) {
+            return Err(format!("{} has no --raw", self.scenario.name()));
         }
         if self.rate.is_some() && matches!(self.scenario, Scenario::Idle | Scenario::Storm) {
             return Err(format!("{} has no --rate", self.scenario.name()));

@@ -84,6 +84,7 @@ fn target(bench: &Bench) -> Result<Target, Failure> {
         bench.unix_socket.as_ref(),
         &bench.header,
         bench.compress.offered(),
+        bench.raw,
         &bench.source,
     )
 }

@@ -94,16 +94,19 @@ impl Connection {
         }
     }
 
-    /// As new, with a socket that is being connected; its messages begin at `variant`.
-    pub(super) fn begin(&mut self, stream: Stream, request: ClientRequest, variant: u32) {
+    /// As new, with a socket that is being connected; its messages begin at `variant`. Without a
+    /// request there is no handshake.
+    pub(super) fn begin(&mut self, stream: Stream, request: Option<ClientRequest>, variant: u32) {
         *self = Self::new();
-        request.write(&mut self.out);
         self.stream = Some(stream);
         self.state = State::Connecting;
         self.variant = variant;
         self.expected = variant;
-        let reader = ResponseReader::new(HeadLimits::default());
-        self.handshake = Some(Box::new(Handshake { request, reader }));
+        self.handshake = request.map(|request| {
+            request.write(&mut self.out);
+            let reader = ResponseReader::new(HeadLimits::default());
+            Box::new(Handshake { request, reader })
+        });
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -226,6 +226,9 @@ impl Engine {
             let connection = &mut self.connections[i];
             if connection.state == State::Connecting && !connection.is_waiting() {
                 connection.state = State::Upgrading;
+                if connection.handshake.is_none() {
+                    self.opened(plan, i, now);
+                }
             }
             return;
         }

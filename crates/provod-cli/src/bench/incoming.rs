@@ -100,6 +100,34 @@ impl Incoming {
         Ok(())
     }
 
+    /// Takes all of `bytes` from a server that returns frames as they are: `next` is the length of
+    /// the one that comes next, its header included.
+    pub(super) fn feed_raw<R: Receiver>(
+        &mut self,
+        mut bytes: &[u8],
+        opcode: u8,
+        receiver: &mut R,
+        next: impl Fn(&R) -> usize,
+    ) -> Result<(), Wrong> {
+        while !bytes.is_empty() {
+            if !self.in_payload {
+                receiver.start(opcode, false)?;
+                (self.rest, self.len, self.in_payload) = (next(receiver) as u64, 0, true);
+            }
+            let n = usize::try_from(self.rest).unwrap_or(usize::MAX).min(bytes.len());
+            let (now, later) = bytes.split_at(n);
+            bytes = later;
+            receiver.chunk(now, self.len)?;
+            self.len += n as u64;
+            self.rest -= n as u64;
+            if self.rest == 0 {
+                self.in_payload = false;
+                receiver.end(self.len)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a header that may have begun in earlier input; returns how many bytes of `bytes` it
     /// took, `None` when it is not whole yet and they were kept.
     fn read_header<R: Receiver>(

@@ -165,6 +165,7 @@ impl Bench {
             duration_seconds: self.duration.as_secs_f64(),
             warm_up_seconds: self.warm_up.as_secs_f64(),
             ramp_up_seconds: self.ramp_up.as_secs_f64(),
+            raw: self.raw,
             verify_every: self.verifies_every(),
             threads: self.threads,
             spin: self.spin,

@@ -21,6 +21,8 @@ pub(super) struct Target {
     path: String,
     headers: Vec<(String, String)>,
     pub(super) deflate: Option<DeflateConfig>,
+    /// There is no handshake, and frames come back as they were sent.
+    pub(super) raw: bool,
     /// The local addresses that connections take in turn; none leaves it to the system.
     sources: Vec<IpAddr>,
 }
@@ -39,6 +41,7 @@ impl Target {
         #[cfg(unix)] unix_socket: Option<&PathBuf>,
         headers: &[(String, String)],
         deflate: Option<DeflateConfig>,
+        raw: bool,
         sources: &[IpAddr],
     ) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::usage(format!("{url}: {why}"));
@@ -73,8 +76,8 @@ impl Target {
         };
         #[cfg(not(unix))]
         let to = resolve()?;
-        let target =
-            Self { to, host, path, headers: headers.to_vec(), deflate, sources: sources.to_vec() };
+        let (headers, sources) = (headers.to_vec(), sources.to_vec());
+        let target = Self { to, host, path, headers, deflate, raw, sources };
         target.request([0; 16], None).map_err(|e| wrong(e.to_string()))?;
         Ok(target)
     }

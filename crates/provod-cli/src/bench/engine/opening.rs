@@ -7,6 +7,7 @@ use mio::Token;
 use super::{Course, Engine, Phase};
 use crate::bench::connection::{Sample, State};
 use crate::bench::failure::Wrong;
+use crate::bench::payload::WINDOW;
 use crate::bench::plan::Plan;
 
 /// One in so many connections inflates what it receives.
@@ -17,7 +18,10 @@ impl Engine {
     pub(in crate::bench) fn connect<P: Plan>(&mut self, plan: &mut P, i: usize, began: u64) {
         let number = self.first + i;
         // A target that no request could be made for was refused at the start.
-        let Ok(request) = self.target.request(self.random.nonce(), plan.room(i)) else { return };
+        let request = self.target.request(self.random.nonce(), plan.room(i));
+        let Ok(request) = request.map(|request| (!self.target.raw).then_some(request)) else {
+            return;
+        };
         let variant = (number * 7 % self.messages.count()) as u32;
         let mut stream = match self.target.connect(number) {
             Ok(stream) => stream,
@@ -91,7 +95,7 @@ impl Engine {
             let Some(params) = deflate else {
                 return Err(Wrong::Handshake("the server does not compress".to_owned()));
             };
-            if params.client_max_window_bits < 15 {
+            if params.client_max_window_bits < WINDOW {
                 let why = "the server wants a smaller window of this side than the messages have";
                 return Err(Wrong::Handshake(why.to_owned()));
             }
@@ -104,6 +108,14 @@ impl Engine {
                 self.stats.extensions = crate::escape::line(line);
             }
         }
+        self.buffer.copy_within(pushed.consumed..n, 0);
+        self.opened(plan, i, now);
+        Ok(n - pushed.consumed)
+    }
+
+    /// From now on a connection may carry messages.
+    pub(super) fn opened<P: Plan>(&mut self, plan: &mut P, i: usize, now: u64) {
+        let connection = &mut self.connections[i];
         connection.handshake = None;
         connection.state = State::Open;
         connection.deadline = u64::MAX;
@@ -114,8 +126,6 @@ impl Engine {
         self.stats.opened += u64::from(self.stats.begin == u64::MAX);
         self.control.open.fetch_add(1, Relaxed);
         self.stats.handshake.record(now.saturating_sub(began));
-        self.buffer.copy_within(pushed.consumed..n, 0);
         plan.opened(self, i, now);
-        Ok(n - pushed.consumed)
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Settings {
     pub(super) size: usize,
     pub(super) content: String,
     pub(super) compress: String,
+    #[serde(default)]
+    pub(super) raw: bool,
     pub(super) duration_seconds: f64,
     pub(super) warm_up_seconds: f64,
     pub(super) ramp_up_seconds: f64,
@@ -230,6 +232,7 @@ impl Report {
                 size: 64,
                 content: "text".to_owned(),
                 compress: "off".to_owned(),
+                raw: false,
                 duration_seconds: 10.0,
                 warm_up_seconds: 1.0,
                 ramp_up_seconds: 0.0,

@@ -71,7 +71,8 @@ pub(in crate::bench) fn table(report: &Report) -> String {
     let messages = &report.messages;
     if messages.sent > 0 {
         let (size, content) = (settings.size, settings.content.as_str());
-        let mut what = format!("{size} bytes of {content}, {} sent", messages.sent);
+        let raw = if settings.raw { ", no handshake" } else { "" };
+        let mut what = format!("{size} bytes of {content}{raw}, {} sent", messages.sent);
         if let Some(wire) = messages.wire_bytes_per_reply {
             let _ = write!(what, ", {wire:.1} bytes on the wire for each of the {}", unit(report));
         }

@@ -224,12 +224,19 @@ impl Plan for Talk {
             stats,
             messages,
             deflate: target.deflate.is_some(),
+            raw: target.raw,
             number: *first + i,
             i,
             now,
             done: 0,
         };
-        incoming.feed(&buffer[..n], &mut replies)?;
+        if target.raw {
+            let opcode = replies.plan.how.opcode;
+            let next = |replies: &Replies<'_>| replies.wanted().len();
+            incoming.feed_raw(&buffer[..n], opcode, &mut replies, next)?;
+        } else {
+            incoming.feed(&buffer[..n], &mut replies)?;
+        }
         let done = replies.done;
         connection.incoming = incoming;
         // Those of visitors are not what a rate is about.

@@ -13,6 +13,8 @@ pub(super) struct Replies<'a> {
     pub(super) stats: &'a mut Stats,
     pub(super) messages: &'a Messages,
     pub(super) deflate: bool,
+    /// Frames come back as they were sent.
+    pub(super) raw: bool,
     /// The connection's number among all, and its place.
     pub(super) number: usize,
     pub(super) i: usize,
@@ -22,8 +24,13 @@ pub(super) struct Replies<'a> {
 }
 
 impl Replies<'_> {
-    fn wanted(&self) -> &[u8] {
-        self.messages.plain(self.connection.expected as usize)
+    /// The bytes of the reply that comes next.
+    pub(super) fn wanted(&self) -> &[u8] {
+        let expected = self.connection.expected as usize;
+        match self.raw {
+            true => self.messages.frames(expected, expected + 1, 0),
+            false => self.messages.plain(expected),
+        }
     }
 
     #[inline]

@@ -1,0 +1,74 @@
+//! tokio-tungstenite: `peer-tokio-tungstenite PORT echo|batch|broadcast`
+
+use common::{Mode, QUEUE};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::broadcast::{Sender, channel};
+use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+fn is_data(message: &Message) -> bool {
+    message.is_text() || message.is_binary()
+}
+
+async fn echo(stream: TcpStream) -> Result<(), Error> {
+    let mut ws = accept_async(stream).await?;
+    while let Some(message) = ws.next().await.transpose()? {
+        if is_data(&message) {
+            ws.send(message).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn batch(stream: TcpStream) -> Result<(), Error> {
+    let mut ws = accept_async(stream).await?;
+    loop {
+        let next = match ws.next().now_or_never() {
+            Some(next) => next,
+            None => {
+                ws.flush().await?;
+                ws.next().await
+            }
+        };
+        let Some(message) = next.transpose()? else { return Ok(()) };
+        if is_data(&message) {
+            ws.feed(message).await?;
+        }
+    }
+}
+
+async fn broadcast(stream: TcpStream, all: Sender<Message>) -> Result<(), Error> {
+    let (mut write, mut read) = accept_async(stream).await?.split();
+    let mut heard = all.subscribe();
+    let writer = tokio::spawn(async move {
+        while let Ok(message) = heard.recv().await {
+            if write.send(message).await.is_err() {
+                break;
+            }
+        }
+    });
+    while let Some(Ok(message)) = read.next().await {
+        if is_data(&message) {
+            let _ = all.send(message);
+        }
+    }
+    writer.abort();
+    Ok(())
+}
+
+fn main() {
+    let (port, mode) = common::arguments();
+    let (all, _) = channel(QUEUE);
+    let serve = |stream| {
+        let all = all.clone();
+        async move {
+            let _ = match mode {
+                Mode::Batch => batch(stream).await,
+                Mode::Broadcast => broadcast(stream, all).await,
+                _ => echo(stream).await,
+            };
+        }
+    };
+    common::block_on(common::accept(port, serve));
+}
