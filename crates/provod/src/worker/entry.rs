@@ -20,7 +20,7 @@ use crate::server::Guard;
 use crate::trace;
 
 pub(super) struct Entry<P> {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// `None` once the connection is over; the handler may still wait for something.
     stream: Option<Stream>,
     /// What the handler keeps; `None` before it is opened and once it is closed.

@@ -20,4 +20,5 @@ mod frames;
 mod handlers;
 #[path = "../it/observing.rs"]
 mod observing;
+mod panics;
 mod stuck;
