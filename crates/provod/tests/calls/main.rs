@@ -21,4 +21,6 @@ mod handlers;
 #[path = "../it/observing.rs"]
 mod observing;
 mod panics;
+#[path = "../it/resets.rs"]
+mod resets;
 mod stuck;

@@ -15,6 +15,7 @@ mod handshake;
 mod keepalive;
 mod observing;
 mod over;
+mod resets;
 mod scripted;
 mod sending;
 #[cfg(unix)]
