@@ -17,7 +17,7 @@ mod stream;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -102,7 +102,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     fn take_events(&mut self, cx: &mut Context<'_>) -> bool {
         let Self { readiness, entries, desk, buffer, .. } = self;
         let before = std::mem::take(&mut desk.again);
-        let ready = readiness.poll(cx, |key, ready| {
+        let ready = readiness.poll(cx, !before.is_empty(), |key, ready| {
             if let Some(entry) = entries.get_mut(key as usize) {
                 desk.at = Some(key);
                 entry.ready(desk, key, ready, buffer);
@@ -196,7 +196,9 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
                 return Poll::Pending;
             }
         }
-        cx.waker().wake_by_ref();
+        // A task that wakes itself runs dozens of times before the runtime looks at its sockets, the
+        // listener's among them. One that yields runs again once it has.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
         Poll::Pending
     }
 

@@ -18,6 +18,7 @@ mod draining;
 #[path = "../it/frames.rs"]
 mod frames;
 mod handlers;
+mod neighbours;
 #[path = "../it/observing.rs"]
 mod observing;
 mod panics;
