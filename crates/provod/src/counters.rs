@@ -137,7 +137,8 @@ pub struct Stats {
     /// WebSockets that had to give way because the [`MemoryBudget`](crate::config::MemoryBudget)
     /// was used up.
     pub shed: u64,
-    /// Handlers and request callbacks that panicked.
+    /// Handlers and request callbacks that panicked, and connections that a worker dropped because
+    /// something else did, as a waker or a log.
     pub handler_panics: u64,
     /// Requests of plain HTTP that were answered.
     pub plain_requests: u64,

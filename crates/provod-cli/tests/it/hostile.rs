@@ -4,6 +4,8 @@ use std::process::Command;
 
 use provod_proto::deflate::{Level, Pool, compress_once};
 
+#[cfg(unix)]
+use crate::peer::until;
 use crate::peer::{Peer, close, header, open_narrow, open_with, ping, raw, request, text};
 use crate::process::{BINARY, Provod};
 
@@ -146,30 +148,73 @@ async fn unfinished_heads_cost_what_they_hold() {
     .await;
 }
 
+/// A number behind `name=` in the last line of the log that says `what`.
 #[cfg(unix)]
-#[tokio::test]
-async fn running_out_of_descriptors_is_survived() {
-    let mut command = Command::new("sh");
-    let script =
-        format!("ulimit -n 40; exec {BINARY} serve 127.0.0.1:0 --workers=1 --max-connections=1000");
-    command.args(["-c", &script]);
-    let mut server = Provod::spawn(command);
+fn logged(log: &str, what: &str, name: &str) -> Option<u32> {
+    let line = log.lines().rev().find(|line| line.contains(what))?;
+    let number = line.split_once(&format!(" {name}="))?.1.split(' ').next()?;
+    number.parse().ok()
+}
+
+/// A server that lets in more than it has descriptors for meets a crowd.
+#[cfg(unix)]
+async fn survives_running_out_of_descriptors(command: &str, workers: u32) {
+    let script = format!(
+        "ulimit -n 50; exec {BINARY} {command} 127.0.0.1:0 --workers={workers} \
+         --max-connections=1000"
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]);
+    let mut server = Provod::spawn(shell);
     let mut member = server.join("/room").await;
+    let begun = std::time::Instant::now();
     let mut crowd = Vec::new();
     for _ in 0..100 {
         crowd.push(Peer::connect(server.address).await);
     }
+    let complaint = "cannot accept connections";
+    until(|| server.log().contains(complaint)).await;
     // Who is inside is served meanwhile.
-    member.send(text("x")).await;
-    member.expect_text("x").await;
-    crate::peer::until(|| server.log().contains("cannot accept connections")).await;
+    for _ in 0..200 {
+        member.send(text("x")).await;
+        member.expect_text("x").await;
+    }
     drop(crowd);
     let mut late = server.join("/room").await;
     late.send(text("y")).await;
     late.expect_text("y").await;
-    member.expect_text("y").await;
-    assert!(server.counter("accept_errors").await > 0);
+    if command == "serve" {
+        member.expect_text("y").await;
+    }
+    let again = "connections are accepted again";
+    until(|| server.log().contains(again)).await;
+    let seconds = begun.elapsed().as_secs_f64();
+    // Each loop tries 20 times a second, and does not spin.
+    let log = server.log();
+    let failures = logged(&log, complaint, "failures").expect("a number")
+        + logged(&log, again, "more_failures").expect("a number");
+    let most = f64::from(workers) * (seconds * 20.0 + 2.0);
+    assert!(f64::from(failures) <= most, "{failures} attempts in {seconds} s: {log}");
+    // The line says how many, and what to do, and is not written for each attempt.
+    assert_eq!(logged(&log, complaint, "descriptor_limit"), Some(50), "{log}");
+    assert!(logged(&log, complaint, "open").is_some_and(|open| (10..50).contains(&open)), "{log}");
+    assert!(log.contains("ulimit -n"), "{log}");
+    let lines = log.matches(complaint).count();
+    assert!(lines as f64 <= 1.0 + seconds / 10.0, "{log}");
+    if command == "serve" {
+        assert!(server.counter("accept_errors").await > 0);
+    }
     assert!(server.child.try_wait().unwrap().is_none());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn running_out_of_descriptors_is_survived() {
+    for command in ["serve", "listen"] {
+        for workers in [1, 2] {
+            survives_running_out_of_descriptors(command, workers).await;
+        }
+    }
 }
 
 #[cfg(unix)]

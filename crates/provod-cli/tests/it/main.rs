@@ -16,6 +16,8 @@ mod connect_terminal;
 mod hostile;
 mod options;
 mod page;
+#[cfg(target_os = "linux")]
+mod resets;
 mod room_protocol;
 mod rooms;
 #[cfg(unix)]

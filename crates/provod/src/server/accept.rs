@@ -27,7 +27,6 @@ pub(super) async fn accept<S: Send + 'static>(
     #[cfg(unix)]
     let mut homes = homes.iter().cycle();
     let mut phase = core.phase.subscribe();
-    let mut warned = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -39,7 +38,7 @@ pub(super) async fn accept<S: Send + 'static>(
         };
         match accepted {
             Ok(socket) => {
-                warned = false;
+                core.outage.over();
                 core.counters.accepted.add(1);
                 take(
                     &core,
@@ -51,9 +50,7 @@ pub(super) async fn accept<S: Send + 'static>(
             Err(e) if is_passing(&e) => {}
             Err(e) => {
                 core.counters.accept_errors.add(1);
-                if !std::mem::replace(&mut warned, true) {
-                    tracing::warn!(error = %e, "cannot accept connections, trying on");
-                }
+                core.outage.failed(&e, || core.admission.taken());
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -63,14 +60,7 @@ pub(super) async fn accept<S: Send + 'static>(
 /// Whether the error is about one connection that is gone already.
 fn is_passing(e: &io::Error) -> bool {
     use io::ErrorKind as K;
-    matches!(
-        e.kind(),
-        K::ConnectionAborted
-            | K::ConnectionReset
-            | K::Interrupted
-            | K::InvalidInput
-            | K::NotConnected
-    )
+    matches!(e.kind(), K::ConnectionAborted | K::ConnectionReset | K::Interrupted)
 }
 
 fn take<S: Send + 'static>(

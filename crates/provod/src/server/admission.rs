@@ -137,6 +137,11 @@ impl Admission {
         })
     }
 
+    /// How many places are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.lock().admitted
+    }
+
     /// All that are open now.
     pub(super) fn open(&self) -> Vec<Arc<Shared>> {
         self.lock().open.iter().filter_map(Weak::upgrade).collect()

@@ -186,8 +186,10 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Small messages must not wait for the acknowledgement of earlier ones.
-                stream.set_nodelay(true)?;
+                // Small messages must not wait for the acknowledgement of earlier ones. Where that
+                // fails the connection is gone already, which its first read finds; it is no
+                // failure to accept.
+                let _ = stream.set_nodelay(true);
                 Ok(Socket::Tcp(stream, peer))
             }
             #[cfg(unix)]

@@ -5,6 +5,7 @@ mod admission;
 mod application;
 mod listen;
 mod open;
+mod outage;
 mod over;
 mod request;
 mod run;
@@ -40,6 +41,7 @@ pub(crate) use open::Guard;
 
 use admission::Admission;
 use application::{Application, Calls, Tasks};
+use outage::Outage;
 use settings::Settings;
 
 /// Listens on `address` and runs `handler` for each WebSocket, with all defaults, until the process
@@ -475,6 +477,7 @@ impl<S: Send + 'static> Server<S> {
             application,
             admission: Arc::new(Admission::new(max, handshakes)),
             counters: self.counters,
+            outage: Outage::default(),
             phase,
         });
         run::start(core, &self.addresses, self.workers).await
@@ -498,6 +501,7 @@ struct Core<S> {
     application: Box<dyn Application<S>>,
     admission: Arc<Admission>,
     counters: Arc<Counters>,
+    outage: Outage,
     phase: watch::Sender<Phase>,
 }
 

@@ -88,6 +88,16 @@ pub(crate) struct Guard {
     _place: OpenPlace,
 }
 
+#[cfg(test)]
+impl Guard {
+    /// That of a connection of no server; also what lives as long as it.
+    pub(crate) fn alone(shared: &Arc<Shared>) -> (Self, std::sync::Weak<impl Sized>) {
+        let admission = Arc::new(super::Admission::new(1, 1));
+        let place = admission.admit().expect("the first place").opened(shared);
+        (Self { _life: None, _place: place }, Arc::downgrade(&admission))
+    }
+}
+
 /// A WebSocket in the log, from its opening to its end.
 struct Life {
     shared: Arc<Shared>,

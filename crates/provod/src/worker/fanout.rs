@@ -38,16 +38,19 @@ impl FanOut {
                 self.edition = Edition::new(part);
                 continue;
             };
+            desk.at = None;
             let Some(key) = edition.next_key() else {
                 edition.finish();
                 self.edition = None;
                 continue;
             };
             left -= 1;
+            desk.at = Some(key);
             if let Some(entry) = entries.get_mut(key as usize) {
                 entry.publish(desk, key, edition);
             }
         }
+        desk.at = None;
         any
     }
 }

@@ -8,6 +8,7 @@
 //! no buffer, no timer.
 
 mod alarms;
+mod arrivals;
 mod entry;
 mod fanout;
 mod held;
@@ -17,23 +18,24 @@ mod readiness;
 mod stream;
 
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use slab::Slab;
 use tokio::time::{Instant, Sleep};
 
-use crate::driver::{Batch, Shared};
+use crate::driver::{Batch, panic_text};
 use crate::handler::Handler;
-use crate::server::Guard;
 
 use alarms::Alarms;
+use arrivals::Arrivals;
 use entry::Entry;
 use fanout::FanOut;
 use readiness::Readiness;
 
+pub(crate) use arrivals::{Home, New};
 pub(crate) use late::{LateTcp, Porch};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use stream::Stream;
@@ -45,58 +47,14 @@ const KEPT_HEAP: usize = 4 << 20;
 /// Turns that one poll takes before it lets other tasks run.
 const TURNS: usize = 4;
 
-/// A connection whose handshake is done.
-pub(crate) struct New<S> {
-    pub(crate) stream: Stream,
-    pub(crate) shared: Arc<Shared>,
-    /// Input that came with the request.
-    pub(crate) carry: BytesMut,
-    pub(crate) state: S,
-    /// Dropped when the connection is over.
-    pub(crate) guard: Guard,
-}
-
-/// The way to a worker for connections. The worker ends once this is dropped and no connection is
-/// left.
-pub(crate) struct Home<S> {
-    shared: Arc<Arrivals<S>>,
-}
-
-struct Arrivals<S> {
-    mailbox: Arc<Mailbox>,
-    new: Mutex<Vec<New<S>>>,
-}
-
-impl<S> Arrivals<S> {
-    fn is_empty(&self) -> bool {
-        self.new.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    fn take(&self) -> Vec<New<S>> {
-        std::mem::take(&mut *self.new.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl<S> Home<S> {
-    /// Gives the worker a connection.
-    pub(crate) fn adopt(&self, new: New<S>) {
-        self.shared.new.lock().unwrap_or_else(PoisonError::into_inner).push(new);
-        self.shared.mailbox.tell();
-    }
-}
-
-impl<S> Drop for Home<S> {
-    fn drop(&mut self) {
-        self.shared.mailbox.desert();
-    }
-}
-
 /// What a worker's turn works with, beside the connections themselves.
 struct Desk<H> {
     handler: Arc<H>,
     mailbox: Arc<Mailbox>,
     alarms: Alarms,
     now: Instant,
+    /// The connection that is being handled: what a panic has hurt.
+    at: Option<u32>,
     /// Connections that were not read to the end.
     again: Vec<u32>,
     batch: Batch,
@@ -121,13 +79,14 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     pub(crate) fn new(handler: Arc<H>) -> std::io::Result<(Self, Home<S>)> {
         keep_heap();
         let mailbox = Arc::<Mailbox>::default();
-        let arrivals = Arc::new(Arrivals { mailbox: mailbox.clone(), new: Mutex::default() });
+        let arrivals = Arc::new(Arrivals::new(mailbox.clone()));
         let now = Instant::now();
         let desk = Desk {
             handler,
             mailbox,
             alarms: Alarms::new(now),
             now,
+            at: None,
             again: Vec::new(),
             batch: Batch::default(),
             over: Vec::new(),
@@ -142,23 +101,26 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
             fan_out: FanOut::default(),
             sleep: None,
         };
-        Ok((worker, Home { shared: arrivals }))
+        Ok((worker, Home::new(arrivals)))
     }
 
     /// Handles what the sockets are ready for; returns whether there was anything.
     fn take_events(&mut self, cx: &mut Context<'_>) -> bool {
         let Self { readiness, entries, desk, buffer, .. } = self;
         let before = std::mem::take(&mut desk.again);
-        let ready = readiness.poll(cx, |key, ready| {
+        let ready = readiness.poll(cx, !before.is_empty(), |key, ready| {
             if let Some(entry) = entries.get_mut(key as usize) {
+                desk.at = Some(key);
                 entry.ready(desk, key, ready, buffer);
             }
         });
         for key in &before {
             if let Some(entry) = entries.get_mut(*key as usize) {
+                desk.at = Some(*key);
                 entry.read(desk, *key, buffer);
             }
         }
+        desk.at = None;
         ready || !before.is_empty()
     }
 
@@ -167,37 +129,42 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
         self.touched.clear();
         let parts = &mut self.fan_out.parts;
         let mut any = self.desk.mailbox.take(&mut self.touched, parts, cx.waker());
-        for new in self.arrivals.take() {
+        // One at a time: those behind one that panics are not lost. Not more than there are now.
+        for _ in 0..self.arrivals.len() {
+            let Some(new) = self.arrivals.pop() else { break };
             self.adopt(new);
         }
         for key in &self.touched {
             if let Some(entry) = self.entries.get_mut(*key as usize) {
+                self.desk.at = Some(*key);
                 entry.touched(&mut self.desk, *key);
             }
         }
+        self.desk.at = None;
         any |= self.fan_out.turn(&mut self.entries, &mut self.desk);
         any
     }
 
     fn adopt(&mut self, new: New<S>) {
         let slot = self.entries.vacant_entry();
-        let Ok(key) = u32::try_from(slot.key()) else { return };
+        let Ok(key) = u32::try_from(slot.key()) else { return new.give_up() };
         let New { mut stream, shared, carry, state, guard } = new;
         let registered = self.readiness.register(&mut stream, key);
         let entry = slot.insert(Entry::new(stream, shared, guard));
+        self.desk.at = Some(key);
         entry.open(&mut self.desk, key, state, registered.err(), carry);
     }
 
     fn ring_alarms(&mut self, cx: &mut Context<'_>) -> bool {
         let mut rang = false;
-        while let Some((tick, keys)) = self.desk.alarms.ring(self.desk.now) {
+        while let Some((tick, key)) = self.desk.alarms.ring(self.desk.now) {
             rang = true;
-            for key in keys {
-                if let Some(entry) = self.entries.get_mut(key as usize) {
-                    entry.alarm(&mut self.desk, key, tick);
-                }
+            if let Some(entry) = self.entries.get_mut(key as usize) {
+                self.desk.at = Some(key);
+                entry.alarm(&mut self.desk, key, tick);
             }
         }
+        self.desk.at = None;
         let Some(next) = self.desk.alarms.next() else {
             self.sleep = None;
             return rang;
@@ -212,8 +179,79 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     /// Lets go the connections that are over.
     fn sweep(&mut self) {
         while let Some(key) = self.desk.over.pop() {
+            self.desk.at = Some(key);
             self.entries.try_remove(key as usize);
         }
+        self.desk.at = None;
+    }
+
+    /// Takes turns until there is nothing to do, or others should run.
+    fn work(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            self.desk.now = Instant::now();
+            let mut busy = self.take_events(cx);
+            busy |= self.ring_alarms(cx);
+            busy |= self.take_mail(cx);
+            self.sweep();
+            if !busy {
+                // In this order: the last one may have come while the mail was read.
+                if self.entries.is_empty()
+                    && self.desk.mailbox.is_deserted()
+                    && self.arrivals.is_empty()
+                {
+                    return Poll::Ready(());
+                }
+                return Poll::Pending;
+            }
+        }
+        // A task that wakes itself runs dozens of times before the runtime looks at its sockets, the
+        // listener's among them. One that yields runs again once it has.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
+        Poll::Pending
+    }
+
+    /// Something panicked that is not the handler, which is caught where it is called: a waker of
+    /// the application, what takes its logs, or a mistake of ours. The connection that was being
+    /// handled may be half changed and ends; where it was none of them, all do. The worker goes on:
+    /// without it, connections would be brought here that nobody looks at.
+    fn recover(&mut self, panic: &(dyn std::any::Any + Send)) {
+        let hurt = self.desk.at.take();
+        // The log may be what panicked.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let what = panic_text(panic);
+            let alone = hurt.is_some();
+            tracing::error!(panic = what, alone, "a worker panicked, dropping what it was at");
+        }));
+        match hurt {
+            Some(key) => {
+                if let Some(entry) = self.entries.get(key as usize) {
+                    entry.shared.lock().counters.panics.add(1);
+                }
+                self.give_up(key);
+            }
+            None => self.give_up_all(),
+        }
+        // Changes are told once, and some may have been told and not handled.
+        self.desk.again.clear();
+        self.desk.again.extend(self.entries.iter().map(|(key, _)| key as u32));
+    }
+
+    fn give_up(&mut self, key: u32) {
+        self.desk.over.retain(|over| *over != key);
+        let Some(mut entry) = self.entries.try_remove(key as usize) else { return };
+        // Nobody may wait for a connection for ever, whatever panics.
+        // It goes on where it was when a waker panicked, which is called only once.
+        for _ in 0..2 {
+            if catch_unwind(AssertUnwindSafe(|| entry.drop_with(&self.desk))).is_ok() {
+                break;
+            }
+        }
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(entry)));
+    }
+
+    fn give_up_all(&mut self) {
+        let keys: Vec<_> = self.entries.iter().map(|(key, _)| key as u32).collect();
+        keys.into_iter().for_each(|key| self.give_up(key));
     }
 }
 
@@ -232,33 +270,18 @@ impl<H: Handler<S>, S: Send + 'static> Future for Worker<H, S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        for _ in 0..TURNS {
-            this.desk.now = Instant::now();
-            let mut busy = this.take_events(cx);
-            busy |= this.ring_alarms(cx);
-            busy |= this.take_mail(cx);
-            this.sweep();
-            if !busy {
-                // In this order: the last one may have come while the mail was read.
-                if this.entries.is_empty()
-                    && this.desk.mailbox.is_deserted()
-                    && this.arrivals.is_empty()
-                {
-                    return Poll::Ready(());
-                }
-                return Poll::Pending;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        catch_unwind(AssertUnwindSafe(|| this.work(cx))).unwrap_or_else(|panic| {
+            this.recover(&*panic);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
     }
 }
 
 impl<H: Handler<S>, S: Send + 'static> Drop for Worker<H, S> {
     /// The runtime may drop the task at any time; nobody may wait for a connection for ever.
     fn drop(&mut self) {
-        for (_, entry) in &mut self.entries {
-            entry.drop_with(&self.desk);
-        }
+        self.give_up_all();
+        self.arrivals.close();
     }
 }

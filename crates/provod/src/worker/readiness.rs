@@ -54,7 +54,15 @@ impl Readiness {
 
     /// Tells of the sockets that have become ready; returns whether there were any. Where there
     /// were none, the task is woken when there are.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, mut tell: impl FnMut(u32, Ready)) -> bool {
+    ///
+    /// `busy`: the task has other work and does not sleep. The runtime, which looks at its own
+    /// queue only once in a while then, is not waited for.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        busy: bool,
+        mut tell: impl FnMut(u32, Ready),
+    ) -> bool {
         let Self { queue, events } = self;
         // Until the runtime has found the queue empty: only then does it wake the task again.
         while let Poll::Ready(Ok(mut guard)) = queue.poll_read_ready_mut(cx) {
@@ -67,14 +75,7 @@ impl Readiness {
                     return false;
                 }
             }
-            let mut told = 0;
-            for event in events.iter() {
-                told += 1;
-                let ended = event.is_read_closed() || event.is_error();
-                let ready = Ready { readable: event.is_readable() || ended, ended };
-                // The tokens are keys, which are 32 bits wide.
-                tell(event.token().0 as u32, ready);
-            }
+            let told = tell_all(events, &mut tell);
             if told < EVENTS {
                 // All was told: what comes from now on is a new edge of the descriptor.
                 guard.clear_ready();
@@ -84,8 +85,23 @@ impl Readiness {
             }
         }
         // Where that is an error, the runtime shuts down, and drops this task next.
+        if busy && queue.get_mut().poll(events, Some(Duration::ZERO)).is_ok() {
+            return tell_all(events, &mut tell) > 0;
+        }
         false
     }
+}
+
+fn tell_all(events: &Events, tell: &mut impl FnMut(u32, Ready)) -> usize {
+    let mut told = 0;
+    for event in events.iter() {
+        told += 1;
+        let ended = event.is_read_closed() || event.is_error();
+        let ready = Ready { readable: event.is_readable() || ended, ended };
+        // The tokens are keys, which are 32 bits wide.
+        tell(event.token().0 as u32, ready);
+    }
+    told
 }
 
 #[cfg(test)]
@@ -122,23 +138,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_busy_does_not_wait_for_the_runtime() {
+        let mut readiness = Readiness::new().expect("a queue");
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(!readiness.poll(&mut cx, false, |_, _| ()));
+        let (mut one, _peer) = stream();
+        readiness.register(&mut one, 1).expect("room");
+        // The runtime has had no turn, in which it would look at its queue.
+        assert!(!readiness.poll(&mut cx, false, |_, _| ()));
+        let mut keys = Vec::new();
+        assert!(readiness.poll(&mut cx, true, |key, _| keys.push(key)));
+        assert_eq!(keys, [1]);
+    }
+
+    #[tokio::test]
     async fn an_edge_with_nothing_behind_it_does_not_put_the_worker_to_sleep() {
         let mut readiness = Readiness::new().expect("a queue");
         let wakes = Arc::<Woken>::default();
         let waker = Waker::from(wakes.clone());
         let mut cx = Context::from_waker(&waker);
-        assert!(!readiness.poll(&mut cx, |_, _| ()));
+        assert!(!readiness.poll(&mut cx, false, |_, _| ()));
         let (mut one, _peer) = stream();
         readiness.register(&mut one, 1).expect("room");
         assert!(woken(&wakes).await, "a socket takes output");
         // It goes before it is looked at.
         drop(one);
-        assert!(!readiness.poll(&mut cx, |_, _| ()));
+        assert!(!readiness.poll(&mut cx, false, |_, _| ()));
         let (mut two, _peer) = stream();
         readiness.register(&mut two, 2).expect("room");
         assert!(woken(&wakes).await, "the next one does, too");
         let mut keys = Vec::new();
-        assert!(readiness.poll(&mut cx, |key, _| keys.push(key)));
+        assert!(readiness.poll(&mut cx, false, |key, _| keys.push(key)));
         assert_eq!(keys, [2]);
     }
 }

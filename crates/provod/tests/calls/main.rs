@@ -22,7 +22,11 @@ mod frames;
 #[path = "../it/group.rs"]
 mod group;
 mod handlers;
+mod neighbours;
 #[path = "../it/observing.rs"]
 mod observing;
+mod panics;
+#[path = "../it/resets.rs"]
+mod resets;
 mod rooms;
 mod stuck;

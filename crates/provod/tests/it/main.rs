@@ -17,6 +17,7 @@ mod keepalive;
 mod members;
 mod observing;
 mod over;
+mod resets;
 mod scripted;
 mod sending;
 #[cfg(unix)]
