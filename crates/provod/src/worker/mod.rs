@@ -15,7 +15,7 @@ mod readiness;
 mod stream;
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -143,11 +143,12 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     fn take_events(&mut self, cx: &mut Context<'_>) -> bool {
         let Self { readiness, entries, desk, buffer, .. } = self;
         let before = std::mem::take(&mut desk.again);
-        let ready = readiness.poll(cx, |key, ready| {
+        let tell = |key: u32, ready| {
             if let Some(entry) = entries.get_mut(key as usize) {
                 entry.ready(desk, key, ready, buffer);
             }
-        });
+        };
+        let ready = if before.is_empty() { readiness.poll(cx, tell) } else { readiness.look(tell) };
         for key in &before {
             if let Some(entry) = entries.get_mut(*key as usize) {
                 entry.read(desk, *key, buffer);
@@ -241,7 +242,9 @@ impl<H: Handler<S>, S: Send + 'static> Future for Worker<H, S> {
                 return Poll::Pending;
             }
         }
-        cx.waker().wake_by_ref();
+        // Not by the waker: the runtime would look for what its other tasks wait for, the listener
+        // among them, only after dozens of such turns.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
         Poll::Pending
     }
 }
