@@ -220,7 +220,8 @@ impl Connection {
         }
         if !matches!(self.state, State::Open | State::Asked) {
             // Nothing that follows a Close means anything (RFC 6455 section 5.5.1).
-            return Ok(Progress { consumed: input.len(), event: None, again: false });
+            let consumed = input.len();
+            return Ok(Progress { consumed, event: None, again: false, inflated: 0 });
         }
         let limits = &self.config.limits;
         let rules = Rules { sender: self.sender, streamed: self.streamed, limits };
@@ -560,7 +561,8 @@ impl Connection {
             }
             _ => {}
         }
-        Progress { consumed: step.consumed, event, again: step.again }
+        let Step { consumed, again, inflated, .. } = step;
+        Progress { consumed, event, again, inflated }
     }
 
     fn trace_received(&mut self, step: &Step, input: &[u8]) {

@@ -19,6 +19,7 @@ pub(crate) struct Step {
     pub(crate) consumed: usize,
     pub(crate) event: Option<Event>,
     pub(crate) again: bool,
+    pub(crate) inflated: usize,
     /// A header that was completed in this step, and where its payload begins in the input.
     pub(crate) header: Option<(FrameHeader, usize)>,
 }
@@ -40,7 +41,7 @@ impl Located {
         } else {
             Event::Message { kind, payload }
         };
-        Progress { consumed: end, event: Some(event), again: false }
+        Progress { consumed: end, event: Some(event), again: false, inflated: 0 }
     }
 }
 

@@ -231,6 +231,7 @@ impl Partial {
                 return Err(ProtocolError::InvalidDeflate.into());
             }
             step.event = message.inflated(done.produced, limits)?;
+            step.inflated += done.produced;
             step.consumed += done.consumed;
             self.unmasked -= done.consumed;
             let frame = Frame { done: frame.done + done.consumed as u64, ..frame };
@@ -270,6 +271,7 @@ impl Partial {
         let most = message.room(limits).min(INFLATE_STEP as u64) as usize;
         let done = inflater.finish_step(&mut message.inflated, most)?;
         step.event = message.inflated(done.produced, limits)?;
+        step.inflated += done.produced;
         if !done.done {
             step.again = true;
             return Ok(step);

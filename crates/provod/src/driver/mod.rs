@@ -44,9 +44,10 @@ pub(crate) use batch::Batch;
 pub(crate) use cork::Cork;
 pub(crate) use inbox::Piece;
 pub(crate) use info::Info;
-pub(crate) use lock::Calls;
+pub(crate) use lock::{Calls, Locked};
 pub(crate) use pieces::Flush;
 pub(crate) use shared::{Place, Queue, Shared};
+pub(crate) use state::State;
 pub(crate) use waiters::{Claim, Slot};
 
 /// The size of a worker's read buffer.

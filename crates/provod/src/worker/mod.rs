@@ -151,7 +151,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
         let ready = if before.is_empty() { readiness.poll(cx, tell) } else { readiness.look(tell) };
         for key in &before {
             if let Some(entry) = entries.get_mut(*key as usize) {
-                entry.read(desk, *key, buffer);
+                entry.read_on(desk, *key, buffer);
             }
         }
         ready || !before.is_empty()

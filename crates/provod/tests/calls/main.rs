@@ -15,6 +15,7 @@ mod budget;
 mod closing;
 #[path = "../it/draining.rs"]
 mod draining;
+mod floods;
 #[path = "../it/frames.rs"]
 mod frames;
 mod handlers;
