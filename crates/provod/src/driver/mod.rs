@@ -138,8 +138,9 @@ impl<T: Transport> Driver<T> {
             self.carry = state.feed(&mut carry, now, cx.waker());
             return true;
         }
-        if let Some((buf, room)) = state.core.direct_buffer() {
-            let read = io.poll_read(cx, buf, room);
+        if let Some(mut room) = state.core.direct_buffer() {
+            let most = room.len();
+            let read = io.poll_read(cx, &mut room, most);
             return match read {
                 Poll::Pending => false,
                 Poll::Ready(Ok(n @ 1..)) => {

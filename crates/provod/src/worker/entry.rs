@@ -39,12 +39,20 @@ pub(super) struct Entry<P> {
     unread: bool,
     /// It will be read in the next turn, or in this one.
     queued: bool,
+    /// The last that came was a long message.
+    long: bool,
     /// The peer's stream has ended or broken, which a read will find.
     ended: bool,
     /// Dropped at the end.
     _guard: Guard,
 }
 
+/// How much of a long message is read at once, in bytes.
+const DIRECT_READ: usize = 1 << 20;
+/// A message of which so much is missing is a long one.
+const LONG: usize = 128 << 10;
+/// How much is read where a long message is expected.
+const PEEK: usize = 4 << 10;
 /// No alarm is set.
 const NEVER: Timestamp = Timestamp::MAX;
 
@@ -60,6 +68,7 @@ impl<P> Entry<P> {
             answers: false,
             unread: false,
             queued: false,
+            long: false,
             ended: false,
             _guard: guard,
         }
@@ -142,46 +151,64 @@ impl<P> Entry<P> {
                 return self.go_on(desk, key);
             }
         }
-        {
-            let mut state = self.shared.lock();
-            let Some(stream) = self.stream.as_mut().filter(|_| state.core.wants_input()) else {
-                drop(state);
-                self.unread = true;
-                return self.touched(desk, key);
-            };
-            if let Some((direct, room)) = state.core.direct_buffer() {
-                let n = match stream.read_into(direct) {
-                    Ok(n @ 1..) => n,
-                    end => {
-                        drop(state);
-                        return self.read_ended(desk, key, end.err());
-                    }
-                };
-                if n == room || self.ended {
-                    again(&mut self.queued, desk, key);
-                }
-                let now = self.shared.timestamp(desk.now);
-                let mut batch = std::mem::take(&mut desk.batch);
-                state.begin_worker_turn();
-                state.direct_batch(n, now, &mut batch);
-                let room = state.gathers(self.shared.config.hard_limit);
-                drop(state);
-                self.handle(desk, key, batch, &[], room);
-                self.pause();
-                return;
-            }
+        let mut state = self.shared.lock();
+        let wanted = self.stream.is_some() && state.core.wants_input();
+        let direct = wanted && state.core.direct_buffer().is_some();
+        drop(state);
+        if !wanted {
+            self.unread = true;
+            return self.touched(desk, key);
         }
+        if direct && self.read_direct(desk, key) {
+            return;
+        }
+        // Behind a long message comes mostly another one, of which nearly all can be read to its
+        // own place if little of it is read here.
+        let before = std::mem::take(&mut self.long);
+        let most = if before { PEEK.min(buffer.len()) } else { buffer.len() };
         let Some(stream) = &mut self.stream else { return };
-        match stream.read(buffer) {
+        match stream.read(&mut buffer[..most]) {
             Ok(n @ 1..) => {
-                if n == buffer.len() || self.ended {
-                    again(&mut self.queued, desk, key);
-                }
+                let more = n == most || self.ended;
                 let done = self.digest(desk, key, &mut buffer[..n]);
                 self.keep(|| Rest::copy(&buffer[done..n]));
+                if more && !(before && self.held.is_none() && self.read_direct(desk, key)) {
+                    again(&mut self.queued, desk, key);
+                }
             }
             end => self.read_ended(desk, key, end.err()),
         }
+    }
+
+    /// Reads once what is missing of a long message to where it belongs; returns whether one is
+    /// missing anything.
+    fn read_direct<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32) -> bool {
+        let mut state = self.shared.lock();
+        let (Some(stream), Some(room)) = (&mut self.stream, state.core.direct_buffer()) else {
+            return false;
+        };
+        self.long |= room.len() >= LONG;
+        let most = room.len().min(DIRECT_READ);
+        let n = match stream.read(&mut room[..most]) {
+            Ok(n @ 1..) => n,
+            end => {
+                drop(state);
+                self.read_ended(desk, key, end.err());
+                return true;
+            }
+        };
+        if n == most || self.ended {
+            again(&mut self.queued, desk, key);
+        }
+        let now = self.shared.timestamp(desk.now);
+        let mut batch = std::mem::take(&mut desk.batch);
+        state.begin_worker_turn();
+        state.direct_batch(n, now, &mut batch);
+        let room = state.gathers(self.shared.config.hard_limit);
+        drop(state);
+        self.handle(desk, key, batch, &[], room);
+        self.pause();
+        true
     }
 
     /// A read brought no bytes.

@@ -18,8 +18,10 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
+use provod_proto::Buffers;
 use slab::Slab;
 use tokio::time::{Instant, Sleep};
 
@@ -38,6 +40,10 @@ pub(crate) use stream::Stream;
 const READ_BUFFER: usize = 256 << 10;
 /// What is kept of the heap between turns.
 const KEPT_HEAP: usize = 4 << 20;
+/// How long buffers are kept that nobody needs, at least; at most twice.
+const KEEP_BUFFERS: Duration = Duration::from_secs(1);
+/// The key of no connection: an alarm for it does nothing but wake the worker.
+const NOBODY: u32 = u32::MAX;
 /// Turns that one poll takes before it lets other tasks run.
 const TURNS: usize = 4;
 
@@ -100,6 +106,13 @@ struct Desk<H> {
     over: Vec<u32>,
 }
 
+/// What is kept of long messages' buffers, and when somebody looks at it.
+#[derive(Default)]
+struct Keep {
+    buffers: Option<Arc<Buffers>>,
+    next: Option<Instant>,
+}
+
 /// The task that drives the connections of one thread.
 pub(crate) struct Worker<H: Handler<S>, S: Send + 'static> {
     readiness: Readiness,
@@ -108,13 +121,18 @@ pub(crate) struct Worker<H: Handler<S>, S: Send + 'static> {
     desk: Desk<H>,
     buffer: Vec<u8>,
     touched: Vec<u32>,
+    keep: Keep,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     /// A worker for the runtime that this is called in.
-    pub(crate) fn new(handler: Arc<H>) -> std::io::Result<(Self, Home<S>)> {
+    pub(crate) fn new(
+        handler: Arc<H>,
+        buffers: Option<Arc<Buffers>>,
+    ) -> std::io::Result<(Self, Home<S>)> {
         keep_heap();
+        buffers.iter().for_each(|buffers| buffers.tend());
         let mailbox = Arc::<Mailbox>::default();
         let arrivals = Arc::new(Arrivals { mailbox: mailbox.clone(), new: Mutex::default() });
         let now = Instant::now();
@@ -134,6 +152,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
             desk,
             buffer: vec![0; READ_BUFFER],
             touched: Vec::new(),
+            keep: Keep { buffers, next: None },
             sleep: None,
         };
         Ok((worker, Home { shared: arrivals }))
@@ -202,6 +221,20 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
         rang || sleep.as_mut().poll(cx).is_ready()
     }
 
+    /// Lets go the buffers that were not needed for a while.
+    fn tend_buffers(&mut self) {
+        let (Some(buffers), now) = (&self.keep.buffers, self.desk.now) else { return };
+        let left = match self.keep.next {
+            Some(next) if now < next => return,
+            Some(_) => buffers.trim() > 0,
+            None => !buffers.is_empty(),
+        };
+        self.keep.next = left.then(|| now + KEEP_BUFFERS);
+        if let Some(next) = self.keep.next {
+            self.desk.alarms.set(self.desk.alarms.tick(next), NOBODY);
+        }
+    }
+
     /// Lets go the connections that are over.
     fn sweep(&mut self) {
         while let Some(key) = self.desk.over.pop() {
@@ -231,6 +264,7 @@ impl<H: Handler<S>, S: Send + 'static> Future for Worker<H, S> {
             busy |= this.ring_alarms(cx);
             busy |= this.take_mail(cx);
             this.sweep();
+            this.tend_buffers();
             if !busy {
                 // In this order: the last one may have come while the mail was read.
                 if this.entries.is_empty()
