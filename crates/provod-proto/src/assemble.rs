@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 
-use crate::config::Limits;
+use crate::buffers::Gathered;
+use crate::config::{Config, Limits};
 use crate::error::{Error, LimitError, ProtocolError};
 use crate::event::{Event, Payload};
 use crate::message::MessageKind;
@@ -48,7 +49,7 @@ pub(crate) struct Assembly {
     size: u64,
     utf8: Utf8Check,
     /// What is held of an uncompressed message.
-    plain: Vec<u8>,
+    plain: Gathered,
     advance: Option<Advance>,
     /// What is held of a compressed one.
     pub(crate) inflated: Vec<u8>,
@@ -65,7 +66,7 @@ impl Assembly {
             announced: 0,
             size: 0,
             utf8: Utf8Check::default(),
-            plain: Vec::new(),
+            plain: Gathered::default(),
             advance: None,
             inflated: Vec::new(),
         }
@@ -117,7 +118,7 @@ impl Assembly {
     /// What was held when that began.
     pub(crate) fn give_out_held(&mut self) -> Option<Event> {
         let held = match (self.streamed, self.plain.is_empty(), self.inflated.is_empty()) {
-            (true, false, _) => Bytes::from(std::mem::take(&mut self.plain)),
+            (true, false, _) => self.plain.take(),
             (true, true, false) => Bytes::from(std::mem::take(&mut self.inflated)),
             _ => return None,
         };
@@ -134,39 +135,50 @@ impl Assembly {
             }
             return Ok(Some(self.chunk(false, Payload::Located(at..at + input.len()))));
         }
-        self.plain.extend_from_slice(input);
+        self.plain.push(input);
         Ok(None)
     }
 
-    /// The message's own buffer, with room for some of `missing` more bytes, and for no others.
-    pub(crate) fn spare(&mut self, missing: u64, advance: usize) -> Option<(&mut Vec<u8>, usize)> {
+    /// Where that is allowed, makes room for all of a frame of which `coming` bytes are here and
+    /// `missing` are not; returns whether it did.
+    pub(crate) fn make_room(&mut self, coming: usize, missing: u64, config: &Config) -> bool {
+        if self.streamed || self.compressed {
+            return false;
+        }
+        let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+        let have = self.plain.len() + coming;
+        let all = have.saturating_add(missing);
+        let more = missing.saturating_sub(have.max(4096));
+        let allowed = more == 0
+            || (all <= config.advance
+                && self.advance.is_none()
+                && Advance::take(more).map(|advance| self.advance = Some(advance)).is_some());
+        if allowed {
+            self.plain.grow(all, config.buffers.as_ref());
+        }
+        allowed
+    }
+
+    /// Room in the message's own buffer for some of `missing` more bytes, and for no others.
+    pub(crate) fn spare(&mut self, missing: u64, config: &Config) -> Option<&mut [u8]> {
         if self.streamed || self.compressed {
             return None;
         }
-        let missing = usize::try_from(missing).unwrap_or(usize::MAX);
         let have = self.plain.len();
-        if self.plain.capacity() - have < missing.min(4096) {
-            let more = missing.min(have.max(4096));
-            if more < missing
-                && have.saturating_add(missing) <= advance
-                && self.advance.is_none()
-                && let Some(advance) = Advance::take(missing - more)
-            {
-                self.advance = Some(advance);
-                self.plain.reserve_exact(missing);
-            } else {
-                self.plain.reserve_exact(more);
-            }
+        if (self.plain.room().len() as u64) < missing.min(4096)
+            && !self.make_room(0, missing, config)
+        {
+            self.plain.grow(have + have.max(4096), None);
         }
+        let room = self.plain.room();
         // Where there is more room, bytes of the next frame would come here, too.
-        let room = self.plain.capacity() - have;
-        (room <= missing).then_some((&mut self.plain, room))
+        let most = usize::try_from(missing).map_or(room.len(), |missing| missing.min(room.len()));
+        Some(&mut room[..most])
     }
 
-    /// The last `n` bytes of the message's own buffer are new: unmasks and checks them.
+    /// `n` bytes were put into that room: unmasks and checks them.
     pub(crate) fn direct(&mut self, n: usize, unmask: impl FnOnce(&mut [u8])) -> Result<(), Error> {
-        let from = self.plain.len().saturating_sub(n);
-        let new = &mut self.plain[from..];
+        let new = self.plain.came(n);
         unmask(new);
         self.size += new.len() as u64;
         if self.kind == MessageKind::Text {
@@ -209,7 +221,7 @@ impl Assembly {
         let bytes = if self.compressed {
             Bytes::from(std::mem::take(&mut self.inflated))
         } else {
-            Bytes::from(std::mem::take(&mut self.plain))
+            self.plain.take()
         };
         if self.streamed {
             return Ok(self.chunk(true, Payload::Owned(bytes)));

@@ -1,7 +1,9 @@
 //! What a connection may do and how much of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::buffers::Buffers;
 use crate::deflate::Level;
 
 /// One of the two ends.
@@ -104,6 +106,9 @@ pub struct Config {
     /// as long as all such room in the process is below 64 MiB, so that claims cost an attacker
     /// nothing. 0 is for those who count their memory. Default: 4 MiB.
     pub advance: usize,
+    /// Buffers of messages that [`advance`](Self::advance) is for are kept here to be used again.
+    /// Default: they are not kept.
+    pub buffers: Option<Arc<Buffers>>,
     /// Note the header of each frame for
     /// [`Connection::poll_trace`](crate::Connection::poll_trace).
     pub trace: bool,
@@ -121,6 +126,7 @@ impl Default for Config {
             fragment_size: 256 << 10,
             compression: Compression::default(),
             advance: 4 << 20,
+            buffers: None,
             trace: false,
             trace_payload: 0,
         }

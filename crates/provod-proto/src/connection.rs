@@ -225,10 +225,11 @@ impl Connection {
             if !input.is_empty() {
                 self.rare().talks_on = true;
             }
-            return Ok(Progress { consumed: input.len(), event: None, again: false });
+            let consumed = input.len();
+            return Ok(Progress { consumed, event: None, again: false, inflated: 0 });
         }
-        let limits = &self.config.limits;
-        let rules = Rules { sender: self.sender, streamed: self.streamed, limits };
+        let config = &*self.config;
+        let rules = Rules { sender: self.sender, streamed: self.streamed, config };
         match self.incoming.step(input, &rules) {
             Ok(step) => {
                 self.trace_received(&step, input);
@@ -280,18 +281,18 @@ impl Connection {
         Ok(at)
     }
 
-    /// The buffer that the rest of a large frame should be read into, and how many bytes at most,
-    /// for which it has capacity: use it instead of [`handle_input`](Self::handle_input) when it is `Some`, append to it,
-    /// and then call [`handle_direct`](Self::handle_direct). Its room is about what has arrived of
-    /// the message or 4 KiB, or what [`Config::advance`] allows.
-    pub fn direct_buffer(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+    /// Room that the rest of a large frame should be read into: use it instead of
+    /// [`handle_input`](Self::handle_input) when it is `Some`, read to its front, and then call
+    /// [`handle_direct`](Self::handle_direct). It is never empty, and as long as what has arrived of
+    /// the message, about, or what [`Config::advance`] allows. What lies there means nothing.
+    pub fn direct_buffer(&mut self) -> Option<&mut [u8]> {
         if !matches!(self.state, State::Open | State::Asked) {
             return None;
         }
-        self.incoming.spare(self.config.advance)
+        self.incoming.spare(&self.config)
     }
 
-    /// `n` bytes were appended to [`direct_buffer`](Self::direct_buffer).
+    /// `n` bytes were put to the front of [`direct_buffer`](Self::direct_buffer).
     ///
     /// # Errors
     ///
@@ -479,7 +480,8 @@ impl Connection {
             }
             _ => {}
         }
-        Progress { consumed: step.consumed, event, again: step.again }
+        let Step { consumed, again, inflated, .. } = step;
+        Progress { consumed, event, again, inflated }
     }
 
     fn trace_received(&mut self, step: &Step, input: &[u8]) {

@@ -85,6 +85,9 @@ pub struct Progress {
     pub event: Option<Event>,
     /// There is more to do without further input: call again, even with none.
     pub again: bool,
+    /// Bytes that were inflated: what this step cost, beside the bytes that it consumed. At most
+    /// 128 KiB.
+    pub inflated: usize,
 }
 
 /// A frame that was seen, for a wire trace.

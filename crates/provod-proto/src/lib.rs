@@ -9,6 +9,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod assemble;
+mod buffers;
 mod close;
 mod config;
 mod connection;
@@ -29,6 +30,7 @@ mod time;
 mod timer;
 mod utf8;
 
+pub use buffers::Buffers;
 pub use close::{Cause, CloseCode, CloseFrame, Closed};
 pub use config::{Compression, Config, Keepalive, Limits, Side};
 pub use connection::{Connection, DeflateSetup, Role};

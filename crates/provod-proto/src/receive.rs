@@ -1,6 +1,6 @@
 //! The receiving half: bytes to frames to messages, at most one event a call.
 
-use crate::config::{Limits, Side};
+use crate::config::{Config, Limits, Side};
 use crate::deflate::Inflater;
 use crate::error::{Error, LimitError, ProtocolError};
 use crate::event::{Event, Payload, Progress};
@@ -19,6 +19,7 @@ pub(crate) struct Step {
     pub(crate) consumed: usize,
     pub(crate) event: Option<Event>,
     pub(crate) again: bool,
+    pub(crate) inflated: usize,
     /// A header that was completed in this step, and where its payload begins in the input.
     pub(crate) header: Option<(FrameHeader, usize)>,
 }
@@ -40,7 +41,7 @@ impl Located {
         } else {
             Event::Message { kind, payload }
         };
-        Progress { consumed: end, event: Some(event), again: false }
+        Progress { consumed: end, event: Some(event), again: false, inflated: 0 }
     }
 }
 
@@ -50,7 +51,7 @@ pub(crate) struct Rules<'a> {
     pub(crate) sender: Side,
     /// Messages are given out in pieces.
     pub(crate) streamed: bool,
-    pub(crate) limits: &'a Limits,
+    pub(crate) config: &'a Config,
 }
 
 #[derive(Debug)]
@@ -153,12 +154,12 @@ impl Incoming {
         step
     }
 
-    /// The buffer that the rest of a large frame is read into, and how much of it.
-    pub(crate) fn spare(&mut self, advance: usize) -> Option<(&mut Vec<u8>, usize)> {
-        self.partial.as_mut()?.spare(advance)
+    /// Room that the rest of a large frame is read into.
+    pub(crate) fn spare(&mut self, config: &Config) -> Option<&mut [u8]> {
+        self.partial.as_mut()?.spare(config)
     }
 
-    /// `n` bytes were read into that buffer.
+    /// `n` bytes were read into that room.
     pub(crate) fn direct(&mut self, n: usize) -> Result<Step, Error> {
         let Some(partial) = &mut self.partial else { return Ok(Step::default()) };
         let step = partial.direct(n);

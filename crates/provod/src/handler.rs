@@ -61,7 +61,8 @@ pub trait Handler<S = ()>: Send + Sync + 'static {
     /// A message has come.
     fn message(&self, ws: &mut Socket<'_>, peer: &mut Self::Peer, message: Received<'_>);
 
-    /// The send queue had passed [`high_water`](crate::Config::high_water) and has run low.
+    /// The send queue had passed [`high_water`](crate::Config::high_water), whoever has filled it, and
+    /// has run low.
     fn drained(&self, ws: &mut Socket<'_>, peer: &mut Self::Peer) {
         let _ = (ws, peer);
     }
@@ -203,7 +204,8 @@ impl<'a> Socket<'a> {
 
     /// Handles no message of this connection until `future` is done; the peer is slowed down
     /// meanwhile. The others go on. It runs to its end also where the connection ends first, unless
-    /// the server is dropped. The last one of a call counts.
+    /// the server is dropped. The last one of a call counts; those of different calls, of which
+    /// [`drained`](Handler::drained) may come meanwhile, are all waited for.
     pub fn wait(&mut self, future: impl Future<Output = ()> + Send + 'static) {
         self.wait = Some(Box::pin(future));
     }

@@ -69,11 +69,15 @@ pub fn pipe_with(client: Config, server: Config) -> (WebSocket, WebSocket) {
     (end(near, masks, client), end(far, Role::Server, server))
 }
 
-fn end<T: Transport>(io: T, role: Role, config: Config) -> WebSocket {
+pub(crate) fn end<T: Transport>(io: T, role: Role, config: Config) -> WebSocket {
+    let shared = shared(role, config);
+    tokio::spawn(Driver::new(shared.clone(), io, bytes::BytesMut::new(), None));
+    WebSocket::new(shared)
+}
+
+pub(crate) fn shared(role: Role, config: Config) -> Arc<Shared> {
     let core = Arc::new(config.core());
     let info = Info::new("pipe", "/", None, None, None);
     let connection = |now| Connection::new(role, core, None, now);
-    let shared = Shared::new(connection, info, Arc::new(config), Arc::default());
-    tokio::spawn(Driver::new(shared.clone(), io, bytes::BytesMut::new(), None));
-    WebSocket::new(shared)
+    Shared::new(connection, info, Arc::new(config), Arc::default())
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Rules, Step};
 use crate::assemble::Assembly;
 use crate::close::CloseFrame;
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::deflate::Inflater;
 use crate::error::{Error, ProtocolError};
 use crate::event::Event;
@@ -82,7 +82,7 @@ impl Partial {
             return Ok(step);
         }
         if self.finishing {
-            return self.finish_inflating(step, inflater, rules.limits);
+            return self.finish_inflating(step, inflater, &rules.config.limits);
         }
         let frame = match self.frame {
             Some(frame) => frame,
@@ -104,9 +104,9 @@ impl Partial {
             return self.control(step, frame, input);
         }
         if self.message.as_ref().is_some_and(|m| m.compressed) {
-            return self.inflate(step, frame, input, inflater, rules.limits);
+            return self.inflate(step, frame, input, inflater, &rules.config.limits);
         }
-        self.data(step, frame, input)
+        self.data(step, frame, input, rules.config)
     }
 
     /// Opens or continues a message, within the limits.
@@ -121,7 +121,7 @@ impl Partial {
             self.message = Some(Assembly::new(kind, header.rsv1, rules.streamed));
         }
         match &mut self.message {
-            Some(message) => Ok(message.frame(header.len, rules.limits)?),
+            Some(message) => Ok(message.frame(header.len, &rules.config.limits)?),
             // The header reader refuses a continuation outside a message.
             None => Err(ProtocolError::UnexpectedContinuation.into()),
         }
@@ -160,7 +160,13 @@ impl Partial {
         Ok(step)
     }
 
-    fn data(&mut self, mut step: Step, frame: Frame, input: &mut [u8]) -> Result<Step, Error> {
+    fn data(
+        &mut self,
+        mut step: Step,
+        frame: Frame,
+        input: &mut [u8],
+        config: &Config,
+    ) -> Result<Step, Error> {
         let at = step.consumed;
         let payload = Self::payload(&step, &frame, input);
         frame.unmask(payload, 0);
@@ -168,6 +174,11 @@ impl Partial {
         step.consumed += n;
         // `begin` opened the message.
         let Some(message) = &mut self.message else { return Ok(step) };
+        let missing = frame.missing() - n as u64;
+        if missing >= DIRECT_MIN {
+            // Now, so that this piece is not copied again.
+            message.make_room(n, missing, config);
+        }
         step.event = message.located(payload, at)?;
         self.advance(step, frame, n)
     }
@@ -188,17 +199,17 @@ impl Partial {
         Ok(step)
     }
 
-    /// The buffer that the rest of a large frame is read into, and how much of it.
-    pub(super) fn spare(&mut self, advance: usize) -> Option<(&mut Vec<u8>, usize)> {
+    /// Room that the rest of a large frame is read into.
+    pub(super) fn spare(&mut self, config: &Config) -> Option<&mut [u8]> {
         let missing = self.frame.as_ref()?.missing();
         let control = self.frame.as_ref()?.header.opcode.is_control();
         if control || missing < DIRECT_MIN {
             return None;
         }
-        self.message.as_mut()?.spare(missing, advance)
+        self.message.as_mut()?.spare(missing, config)
     }
 
-    /// `n` bytes were read into that buffer.
+    /// `n` bytes were read into that room.
     pub(super) fn direct(&mut self, n: usize) -> Result<Step, Error> {
         let (Some(frame), Some(message)) = (self.frame, &mut self.message) else {
             return Ok(Step::default());
@@ -231,6 +242,7 @@ impl Partial {
                 return Err(ProtocolError::InvalidDeflate.into());
             }
             step.event = message.inflated(done.produced, limits)?;
+            step.inflated += done.produced;
             step.consumed += done.consumed;
             self.unmasked -= done.consumed;
             let frame = Frame { done: frame.done + done.consumed as u64, ..frame };
@@ -270,6 +282,7 @@ impl Partial {
         let most = message.room(limits).min(INFLATE_STEP as u64) as usize;
         let done = inflater.finish_step(&mut message.inflated, most)?;
         step.event = message.inflated(done.produced, limits)?;
+        step.inflated += done.produced;
         if !done.done {
             step.again = true;
             return Ok(step);

@@ -101,9 +101,9 @@ impl Feeder {
         if !self.rest.is_empty() || self.error.is_some() {
             return 0;
         }
-        let Some((buffer, room)) = self.connection.direct_buffer() else { return 0 };
-        let n = room.min(input.len()).min(most);
-        buffer.extend_from_slice(&input[..n]);
+        let Some(room) = self.connection.direct_buffer() else { return 0 };
+        let n = room.len().min(input.len()).min(most);
+        room[..n].copy_from_slice(&input[..n]);
         self.fed += n;
         match self.connection.handle_direct(n, Timestamp::default()) {
             Ok(progress) => {

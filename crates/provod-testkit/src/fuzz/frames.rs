@@ -80,11 +80,11 @@ fn feed(
     'feeding: while at < input.len() {
         let n = size(input.len() - at, at);
         let piece = &input[at..at + n];
-        if let Some((buffer, room)) = connection.direct_buffer()
+        if let Some(room) = connection.direct_buffer()
             && rest.is_empty()
         {
-            let n = room.min(n);
-            buffer.extend_from_slice(&piece[..n]);
+            let n = room.len().min(n);
+            room[..n].copy_from_slice(&piece[..n]);
             at += n;
             match connection.handle_direct(n, NOW()) {
                 Ok(progress) => {

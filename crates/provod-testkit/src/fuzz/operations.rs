@@ -52,10 +52,10 @@ impl End {
     fn read(&mut self, most: usize, now: Timestamp) {
         let n = self.input.len().min(most);
         if n > 0
-            && let Some((buffer, room)) = self.connection.direct_buffer()
+            && let Some(room) = self.connection.direct_buffer()
         {
-            let n = room.min(n);
-            buffer.extend_from_slice(&self.input[..n]);
+            let n = room.len().min(n);
+            room[..n].copy_from_slice(&self.input[..n]);
             self.input.drain(..n);
             let progress = self.connection.handle_direct(n, now).expect("the peer is one of us");
             self.take(progress.event, &[]);

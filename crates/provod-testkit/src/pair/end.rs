@@ -156,7 +156,7 @@ impl End {
         if self.eof {
             return false;
         }
-        let room = self.connection.direct_buffer().map(|(_, room)| room);
+        let room = self.connection.direct_buffer().map(|room| room.len());
         let most = room.unwrap_or(READ).min(READ);
         self.input.resize(most.min(incoming.buffered()).max(1), 0);
         let read = incoming.read(&mut self.input, self.now);
@@ -174,11 +174,11 @@ impl End {
     }
 
     fn arrived(&mut self) {
-        let Some((buffer, _)) = self.connection.direct_buffer() else {
+        let Some(room) = self.connection.direct_buffer() else {
             return self.handle();
         };
         let n = self.input.len();
-        buffer.extend_from_slice(&self.input);
+        room[..n].copy_from_slice(&self.input);
         self.input.clear();
         if let Ok(progress) = self.connection.handle_direct(n, self.now) {
             self.again = progress.again;

@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use provod_proto::{Event, MessageKind, Payload, Timestamp, Whole};
 
-use super::inbox::Ended;
-use super::intake::{FEED_PINGS, FEED_WORK};
+use super::intake::{self, FEED_PINGS, FEED_WORK};
 use super::state::State;
 
 /// Messages that have come, in their order.
@@ -58,15 +57,24 @@ impl Batch {
     }
 }
 
+/// How far [`State::feed_batch`] has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fed {
+    /// Bytes of the input that were taken.
+    pub(crate) taken: usize,
+    /// What that cost, in frames or their like.
+    pub(crate) work: usize,
+}
+
 impl State {
     /// Gives `input` to the core until it is time to call the handler and to write; appends the
-    /// messages to `batch` and returns how many bytes were taken.
+    /// messages to `batch`.
     pub(crate) fn feed_batch(
         &mut self,
         input: &mut [u8],
         now: Timestamp,
         batch: &mut Batch,
-    ) -> usize {
+    ) -> Fed {
         let (mut at, mut work, mut pings) = (0, 0, 0);
         self.again = false;
         while work < FEED_WORK && pings < FEED_PINGS {
@@ -84,30 +92,28 @@ impl State {
                 }
                 self.core.handle_input(&mut input[at..], now).map(Some)
             });
-            let progress = match progress {
-                Ok(Some(progress)) => progress,
-                Ok(None) => break,
-                Err(e) => {
-                    self.end_input(Ended::Failed(e), now);
-                    self.again = false;
-                    at = input.len();
-                    break;
-                }
+            let progress = match progress.transpose() {
+                Some(progress) => self.progress(progress, now),
+                None => break,
             };
-            // A step that is not the last of its frame has inflated up to 64 KiB.
-            work += if progress.again { FEED_WORK / 4 } else { 1 };
-            self.again = progress.again;
+            let Some(progress) = progress else {
+                at = input.len();
+                break;
+            };
+            work += intake::work(&progress);
             match progress.event {
-                Some(Event::Message { kind, payload: Payload::Located(range) }) => {
-                    let range = at + range.start..at + range.end;
-                    self.arrived(kind, Payload::Located(range), batch);
+                Some(Event::Message { kind, payload }) => {
+                    let payload = match payload {
+                        Payload::Located(range) => {
+                            Payload::Located(at + range.start..at + range.end)
+                        }
+                        owned => owned,
+                    };
+                    if self.arrived(1) {
+                        batch.push(kind, payload);
+                    }
                 }
-                Some(Event::Message { kind, payload }) => self.arrived(kind, payload, batch),
-                None => {}
-                other => {
-                    pings += usize::from(matches!(other, Some(Event::Ping(_))));
-                    self.event(other, now);
-                }
+                other => pings += self.event(other, now),
             }
             at += progress.consumed;
             if at == input.len() && !progress.again {
@@ -115,44 +121,26 @@ impl State {
             }
         }
         self.counters.bytes_in.add(at as u64);
-        at
+        Fed { taken: at, work }
     }
 
     /// `n` bytes were read into the core's own buffer.
     pub(crate) fn direct_batch(&mut self, n: usize, now: Timestamp, batch: &mut Batch) {
-        self.counters.bytes_in.add(n as u64);
-        self.again = false;
-        match self.core.handle_direct(n, now) {
-            Ok(progress) => match progress.event {
-                Some(Event::Message { kind, payload }) => self.arrived(kind, payload, batch),
-                other => self.event(other, now),
-            },
-            Err(e) => self.end_input(Ended::Failed(e), now),
+        if let Some((kind, bytes)) = self.take_direct(n, now)
+            && self.arrived(1)
+        {
+            batch.push(kind, Payload::Owned(bytes));
         }
     }
 
     /// Whole messages were appended to `batch` behind `before`; their ranges count from `at`.
     fn whole(&mut self, before: usize, at: usize, batch: &mut Batch) {
-        self.received = true;
-        let n = (batch.found.len() - before) as u64;
-        self.counters.messages_in.add(n);
-        if self.discard {
-            self.counters.dropped.add(n);
+        if !self.arrived((batch.found.len() - before) as u64) {
             batch.found.truncate(before);
         } else if at > 0 {
             for whole in &mut batch.found[before..] {
                 whole.start += at as u32;
             }
-        }
-    }
-
-    fn arrived(&mut self, kind: MessageKind, payload: Payload, batch: &mut Batch) {
-        self.received = true;
-        self.counters.messages_in.add(1);
-        if self.discard {
-            self.counters.dropped.add(1);
-        } else {
-            batch.push(kind, payload);
         }
     }
 

@@ -4,7 +4,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use provod_proto::{Event, MessageKind, Payload, Timestamp};
+use provod_proto::{Event, MessageKind, Payload, Progress, Timestamp};
 
 use super::inbox::{Ended, Piece, message};
 use super::state::State;
@@ -17,8 +17,15 @@ const COPY_BELOW: usize = super::READ_BUFFER / 2;
 
 /// Frames, or their like, that are handled before the handler runs and output is written.
 pub(super) const FEED_WORK: usize = 256;
+/// Bytes that take as long to inflate as a frame takes, about.
+const INFLATED: usize = 1024;
 /// Pings that are handled before their Pongs are written: only some 64 Pongs may wait.
 pub(super) const FEED_PINGS: usize = 32;
+
+/// What a step cost, in frames or their like.
+pub(super) fn work(progress: &Progress) -> usize {
+    1 + progress.inflated / INFLATED
+}
 
 impl State {
     pub(crate) fn is_inbox_full(&self) -> bool {
@@ -57,51 +64,38 @@ impl State {
             if self.is_inbox_full() || work >= FEED_WORK || pings >= FEED_PINGS {
                 break;
             }
-            let progress = match self.core.handle_input(&mut input[at..], now) {
-                Ok(progress) => progress,
-                Err(e) => {
-                    self.end_input(Ended::Failed(e), now);
-                    self.again = false;
-                    at = input.len();
-                    break;
+            let progress = self.core.handle_input(&mut input[at..], now);
+            let Some(progress) = self.progress(progress, now) else {
+                at = input.len();
+                break;
+            };
+            work += self::work(&progress);
+            let end = at + progress.consumed;
+            let data = match progress.event {
+                Some(Event::Message { kind, payload }) => Some((kind, payload, None)),
+                Some(Event::Chunk { kind, last, payload, .. }) => Some((kind, payload, Some(last))),
+                other => {
+                    pings += self.event(other, now);
+                    None
                 }
             };
-            // A step that is not the last of its frame has inflated up to 64 KiB.
-            work += if progress.again { FEED_WORK / 4 } else { 1 };
-            self.again = progress.again;
-            let event = match progress.event {
-                Some(Event::Message { kind, payload }) => Ok((kind, payload, None)),
-                Some(Event::Chunk { kind, last, payload, .. }) => Ok((kind, payload, Some(last))),
-                other => Err(other),
-            };
-            match event {
-                Ok((kind, payload, piece)) => {
+            match data {
+                Some((kind, Payload::Located(range), piece)) if range.len() >= COPY_BELOW => {
+                    let whole = input.split_to(end).freeze();
+                    self.data(kind, whole.slice(at + range.start..at + range.end), piece);
+                    split += end;
+                    at = 0;
+                }
+                Some((kind, payload, piece)) => {
                     let bytes = match payload {
                         Payload::Owned(bytes) => bytes,
-                        Payload::Located(range) if range.len() < COPY_BELOW => {
-                            Bytes::copy_from_slice(&input[at..][range])
-                        }
-                        Payload::Located(range) => {
-                            let end = at + progress.consumed;
-                            let whole = input.split_to(end).freeze();
-                            split += end;
-                            let bytes = whole.slice(at + range.start..at + range.end);
-                            self.data(kind, bytes, piece);
-                            at = 0;
-                            if input.is_empty() && !progress.again {
-                                break;
-                            }
-                            continue;
-                        }
+                        Payload::Located(range) => Bytes::copy_from_slice(&input[at..][range]),
                     };
                     self.data(kind, bytes, piece);
+                    at = end;
                 }
-                Err(other) => {
-                    pings += usize::from(matches!(other, Some(Event::Ping(_))));
-                    self.event(other, now);
-                }
+                None => at = end,
             }
-            at += progress.consumed;
             if at == input.len() && !progress.again {
                 break;
             }
@@ -118,19 +112,44 @@ impl State {
 
     /// `n` bytes were read into the core's own buffer.
     pub(crate) fn direct(&mut self, n: usize, now: Timestamp, own: &Waker) {
-        self.counters.bytes_in.add(n as u64);
         let before = self.inbox.cost();
         self.add_work(1 + n / 1024);
-        match self.core.handle_direct(n, now) {
-            Ok(progress) => match progress.event {
-                Some(Event::Message { kind, payload: Payload::Owned(bytes) }) => {
-                    self.message(kind, bytes);
-                }
-                other => self.event(other, now),
-            },
-            Err(e) => self.end_input(Ended::Failed(e), now),
+        if let Some((kind, bytes)) = self.take_direct(n, now) {
+            self.message(kind, bytes);
         }
         self.wake_reader(before, own);
+    }
+
+    /// `n` bytes were read into the core's own buffer; returns the message that they end.
+    pub(super) fn take_direct(&mut self, n: usize, now: Timestamp) -> Option<(MessageKind, Bytes)> {
+        self.counters.bytes_in.add(n as u64);
+        let progress = self.core.handle_direct(n, now);
+        match self.progress(progress, now)?.event {
+            Some(Event::Message { kind, payload: Payload::Owned(bytes) }) => Some((kind, bytes)),
+            other => {
+                self.event(other, now);
+                None
+            }
+        }
+    }
+
+    /// Takes note of what a step of the core has come to; `None` where the input ends with it.
+    pub(super) fn progress(
+        &mut self,
+        progress: Result<Progress, provod_proto::Error>,
+        now: Timestamp,
+    ) -> Option<Progress> {
+        match progress {
+            Ok(progress) => {
+                self.again = progress.again;
+                Some(progress)
+            }
+            Err(e) => {
+                self.end_input(Ended::Failed(e), now);
+                self.again = false;
+                None
+            }
+        }
     }
 
     /// A message, or a piece of one that is perhaps its last.
@@ -142,32 +161,37 @@ impl State {
     }
 
     fn message(&mut self, kind: MessageKind, bytes: Bytes) {
-        self.counters.messages_in.add(1);
-        self.received = true;
-        if self.discard {
-            self.counters.dropped.add(1);
-            return;
+        if self.arrived(1) {
+            self.inbox.push(message(kind, bytes));
         }
-        self.inbox.push(message(kind, bytes));
     }
 
     /// A piece of a message that is given out as it arrives.
     fn piece(&mut self, piece: Piece) {
-        self.counters.messages_in.add(u64::from(piece.last));
-        self.received = true;
-        if self.discard {
-            self.counters.dropped.add(u64::from(piece.last));
-            return;
+        if self.arrived(u64::from(piece.last)) {
+            self.inbox.push_piece(piece);
         }
-        self.inbox.push_piece(piece);
     }
 
-    pub(super) fn event(&mut self, event: Option<Event>, now: Timestamp) {
+    /// Counts `n` messages that have come; returns whether anybody takes them.
+    pub(super) fn arrived(&mut self, n: u64) -> bool {
+        self.received = true;
+        self.counters.messages_in.add(n);
+        if self.discard {
+            self.counters.dropped.add(n);
+        }
+        !self.discard
+    }
+
+    /// What else than a message has come. Returns how many Pings that are.
+    pub(super) fn event(&mut self, event: Option<Event>, now: Timestamp) -> usize {
         match event {
             Some(Event::Close(_)) => self.end_input(Ended::Close, now),
             Some(Event::Pong { payload, rtt }) => self.pong(&payload, rtt, now),
+            Some(Event::Ping(_)) => return 1,
             _ => {}
         }
+        0
     }
 
     /// A Pong answers its Ping and, since a peer may answer the newest alone, those before it (RFC

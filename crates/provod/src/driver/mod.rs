@@ -45,7 +45,7 @@ pub(crate) use batch::Batch;
 pub(crate) use cork::Cork;
 pub(crate) use inbox::Piece;
 pub(crate) use info::Info;
-pub(crate) use lock::Calls;
+pub(crate) use lock::{Calls, Locked};
 pub(crate) use pieces::Flush;
 pub(crate) use shared::{Place, Queue, Shared};
 pub(crate) use state::State;
@@ -139,8 +139,9 @@ impl<T: Transport> Driver<T> {
             self.carry = state.feed(&mut carry, now, cx.waker());
             return true;
         }
-        if let Some((buf, room)) = state.core.direct_buffer() {
-            let read = io.poll_read(cx, buf, room);
+        if let Some(mut room) = state.core.direct_buffer() {
+            let most = room.len();
+            let read = io.poll_read(cx, &mut room, most);
             return match read {
                 Poll::Pending => false,
                 Poll::Ready(Ok(n @ 1..)) => {

@@ -91,7 +91,8 @@ pub(super) type Homes<S> = Arc<[Arc<Home<S>>]>;
 fn homes<S>(core: &Core<S>, n: usize) -> std::io::Result<Homes<S>> {
     let mut homes = Vec::new();
     for _ in 0..n {
-        homes.extend(core.application.start_worker()?.map(Arc::new));
+        let buffers = core.settings.core_config().buffers.clone();
+        homes.extend(core.application.start_worker(buffers)?.map(Arc::new));
     }
     Ok(homes.into())
 }

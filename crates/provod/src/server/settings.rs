@@ -47,6 +47,8 @@ impl Settings {
             if self.budget.is_some() {
                 // What a header claims must not count as if it had come.
                 core.advance = 0;
+            } else {
+                core.buffers = Some(Arc::default());
             }
             Arc::new(core)
         };

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
-use provod_proto::{CloseCode, Timestamp};
+use provod_proto::Timestamp;
 
 use super::Desk;
 use super::alarms::Tick;
-use super::held::{Held, Waiting};
+use super::held::{Held, Rest};
 use super::readiness::Ready;
 use super::stream::Stream;
-use crate::driver::{Batch, Cork, Shared, panic_text};
+use crate::driver::{Cork, Locked, Shared, State, panic_text};
 use crate::group;
-use crate::handler::{Handler, Received, Socket};
+use crate::handler::Handler;
 use crate::server::Guard;
 use crate::trace;
+
+mod calls;
 
 pub(super) struct Entry<P> {
     pub(super) shared: Arc<Shared>,
@@ -25,31 +27,34 @@ pub(super) struct Entry<P> {
     pub(super) stream: Option<Stream>,
     /// What the handler keeps; `None` before it is opened and once it is closed.
     peer: Option<P>,
-    /// Input that waits, and why.
+    /// What waits, and why.
     held: Option<Box<Held>>,
     /// The earliest time for which an alarm is set.
     alarm: Timestamp,
     /// The send queue had passed its high-water mark when it was last looked at.
-    pub(super) congested: bool,
+    congested: bool,
     /// The handler's last call has sent something here.
     answers: bool,
     /// The socket has told of something to read that was not read: it does not tell again.
     unread: bool,
+    /// It will be read in the next turn, or in this one.
+    queued: bool,
+    /// The last that came was a long message.
+    long: bool,
     /// The peer's stream has ended or broken, which a read will find.
     ended: bool,
     /// Dropped at the end.
     _guard: Guard,
 }
 
+/// How much of a long message is read at once, in bytes.
+const DIRECT_READ: usize = 1 << 20;
+/// A message of which so much is missing is a long one.
+const LONG: usize = 128 << 10;
+/// How much is read where a long message is expected.
+const PEEK: usize = 4 << 10;
 /// No alarm is set.
 const NEVER: Timestamp = Timestamp::MAX;
-
-pub(super) fn write(stream: &mut Option<Stream>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    match stream {
-        Some(stream) => stream.write(slices),
-        None => Err(io::ErrorKind::NotConnected.into()),
-    }
-}
 
 impl<P> Entry<P> {
     pub(super) fn new(stream: Stream, shared: Arc<Shared>, guard: Guard) -> Self {
@@ -62,6 +67,8 @@ impl<P> Entry<P> {
             congested: false,
             answers: false,
             unread: false,
+            queued: false,
+            long: false,
             ended: false,
             _guard: guard,
         }
@@ -93,7 +100,8 @@ impl<P> Entry<P> {
         self.peer = opened;
         self.turn(desk, key, cork);
         if !carry.is_empty() {
-            self.digest(desk, key, &mut carry);
+            let n = self.digest(desk, key, &mut carry);
+            self.keep(|| Rest::copy(&carry[n..]));
         }
     }
 
@@ -109,59 +117,98 @@ impl<P> Entry<P> {
             return self.touched(desk, key);
         }
         self.ended |= ready.ended;
-        self.read(desk, key, buffer);
+        // Once in a turn.
+        if !self.queued {
+            self.read(desk, key, buffer);
+        }
     }
 
-    /// Reads once.
-    pub(super) fn read<H: Handler<S, Peer = P>, S>(
+    /// The last turn has left something to read.
+    pub(super) fn read_on<H: Handler<S, Peer = P>, S>(
         &mut self,
         desk: &mut Desk<H>,
         key: u32,
         buffer: &mut [u8],
     ) {
-        if self.held.as_ref().is_some_and(|held| held.paused) {
+        self.queued = false;
+        self.read(desk, key, buffer);
+    }
+
+    /// Reads once, or goes on with what was read before.
+    fn read<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        buffer: &mut [u8],
+    ) {
+        if let Some(held) = &self.held {
+            if held.paused {
+                self.unread = true;
+                return self.touched(desk, key);
+            }
+            if held.cut {
+                self.unread = true;
+                return self.go_on(desk, key);
+            }
+        }
+        let mut state = self.shared.lock();
+        let wanted = self.stream.is_some() && state.core.wants_input();
+        let direct = wanted && state.core.direct_buffer().is_some();
+        drop(state);
+        if !wanted {
             self.unread = true;
             return self.touched(desk, key);
         }
-        {
-            let mut state = self.shared.lock();
-            let Some(stream) = self.stream.as_mut().filter(|_| state.core.wants_input()) else {
-                drop(state);
-                self.unread = true;
-                return self.touched(desk, key);
-            };
-            if let Some((direct, room)) = state.core.direct_buffer() {
-                let n = match stream.read_into(direct) {
-                    Ok(n @ 1..) => n,
-                    end => {
-                        drop(state);
-                        return self.read_ended(desk, key, end.err());
-                    }
-                };
-                if n == room || self.ended {
-                    desk.again.push(key);
-                }
-                let now = self.shared.timestamp(desk.now);
-                let mut batch = std::mem::take(&mut desk.batch);
-                state.begin_worker_turn();
-                state.direct_batch(n, now, &mut batch);
-                let room = state.gathers(self.shared.config.hard_limit);
-                drop(state);
-                self.handle(desk, key, batch, &[], room);
-                self.pause(&[]);
-                return;
-            }
+        if direct && self.read_direct(desk, key) {
+            return;
         }
+        // Behind a long message comes mostly another one, of which nearly all can be read to its
+        // own place if little of it is read here.
+        let before = std::mem::take(&mut self.long);
+        let most = if before { PEEK.min(buffer.len()) } else { buffer.len() };
         let Some(stream) = &mut self.stream else { return };
-        match stream.read(buffer) {
+        match stream.read(&mut buffer[..most]) {
             Ok(n @ 1..) => {
-                if n == buffer.len() || self.ended {
-                    desk.again.push(key);
+                let more = n == most || self.ended;
+                let done = self.digest(desk, key, &mut buffer[..n]);
+                self.keep(|| Rest::copy(&buffer[done..n]));
+                if more && !(before && self.held.is_none() && self.read_direct(desk, key)) {
+                    again(&mut self.queued, desk, key);
                 }
-                self.digest(desk, key, &mut buffer[..n]);
             }
             end => self.read_ended(desk, key, end.err()),
         }
+    }
+
+    /// Reads once what is missing of a long message to where it belongs; returns whether one is
+    /// missing anything.
+    fn read_direct<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32) -> bool {
+        let mut state = self.shared.lock();
+        let (Some(stream), Some(room)) = (&mut self.stream, state.core.direct_buffer()) else {
+            return false;
+        };
+        self.long |= room.len() >= LONG;
+        let most = room.len().min(DIRECT_READ);
+        let n = match stream.read(&mut room[..most]) {
+            Ok(n @ 1..) => n,
+            end => {
+                drop(state);
+                self.read_ended(desk, key, end.err());
+                return true;
+            }
+        };
+        if n == most || self.ended {
+            again(&mut self.queued, desk, key);
+        }
+        let now = self.shared.timestamp(desk.now);
+        let mut batch = std::mem::take(&mut desk.batch);
+        state.begin_worker_turn();
+        state.direct_batch(n, now, &mut batch);
+        let room = state.gathers(self.shared.config.hard_limit);
+        drop(state);
+        self.handle(desk, key, batch, &[], room);
+        self.pause();
+        true
     }
 
     /// A read brought no bytes.
@@ -173,14 +220,14 @@ impl<P> Entry<P> {
     ) {
         match error.as_ref().map(io::Error::kind) {
             Some(io::ErrorKind::WouldBlock) => return self.touched(desk, key),
-            Some(io::ErrorKind::Interrupted) => return desk.again.push(key),
+            Some(io::ErrorKind::Interrupted) => return again(&mut self.queued, desk, key),
             _ => {}
         }
         let now = self.shared.timestamp(desk.now);
         let mut state = self.shared.lock();
         state.begin_worker_turn();
         state.input_over(error, now);
-        if self.held.is_none() {
+        if !self.blocks() {
             state.batch_done(now);
         }
         drop(state);
@@ -214,242 +261,14 @@ impl<P> Entry<P> {
         self.turn(desk, key, Cork::default());
     }
 
-    /// Handles input, as far as what waits for the handler has room.
-    fn digest<H: Handler<S, Peer = P>, S>(
-        &mut self,
-        desk: &mut Desk<H>,
-        key: u32,
-        input: &mut [u8],
-    ) {
-        let now = self.shared.timestamp(desk.now);
-        let mut at = 0;
-        loop {
-            let mut batch = std::mem::take(&mut desk.batch);
-            let mut state = self.shared.lock();
-            state.begin_worker_turn();
-            let n = state.feed_batch(&mut input[at..], now, &mut batch);
-            let again = state.must_feed();
-            let room = state.gathers(self.shared.config.hard_limit);
-            drop(state);
-            self.handle(desk, key, batch, &input[at..at + n], room);
-            at += n;
-            if self.pause(&input[at..]) || (at == input.len() && !again) {
-                break;
-            }
-        }
-    }
-
-    /// Calls the handler for what has come, which lies in `input`, and writes.
-    fn handle<H: Handler<S, Peer = P>, S>(
-        &mut self,
-        desk: &mut Desk<H>,
-        key: u32,
-        mut batch: Batch,
-        input: &[u8],
-        mut room: usize,
-    ) {
-        let handler = desk.handler.clone();
-        loop {
-            let mut cork = Cork::default();
-            if !batch.is_empty() && self.is_free() {
-                cork = self.call(room, |socket, peer| {
-                    let Some(peer) = peer else { return batch.clear() };
-                    while !socket.has_enough()
-                        && let Some((kind, payload)) = batch.next()
-                    {
-                        handler.message(socket, peer, Received::new(kind, payload, input));
-                        if socket.has_closed() {
-                            batch.clear();
-                        }
-                    }
-                });
-            }
-            let free = self.is_free();
-            if free && batch.is_empty() {
-                self.shared.lock().batch_done(self.shared.timestamp(desk.now));
-            }
-            self.turn(desk, key, cork);
-            if batch.is_empty() {
-                break;
-            }
-            if !self.is_free() {
-                let held = self.held.get_or_insert_default();
-                while let Some((kind, payload)) = batch.next() {
-                    held.push(kind, payload, input);
-                }
-                break;
-            }
-            room = self.begin_turn();
-        }
-        batch.clear();
-        desk.batch = batch;
-    }
-
-    /// Whether the handler may be called with the next message.
-    fn is_free(&self) -> bool {
-        !self.is_full() && self.held.is_none()
-    }
-
-    /// Whether what the handler has answered must leave first.
-    fn is_full(&self) -> bool {
-        self.congested && self.answers
-    }
-
-    /// Begins a turn; returns how much the handler may send without the lock.
-    fn begin_turn(&self) -> usize {
-        let mut state = self.shared.lock();
-        state.begin_worker_turn();
-        state.gathers(self.shared.config.hard_limit)
-    }
-
-    /// Stops reading where enough waits for the handler, and keeps the `rest` of the input then;
-    /// returns whether it stopped.
-    fn pause(&mut self, rest: &[u8]) -> bool {
-        let Some(held) = &mut self.held else { return false };
-        let most = self.shared.config.read_ahead.max(1);
-        let paused = held.cost >= most;
-        let mut state = self.shared.lock();
-        if paused {
-            held.rest.extend_from_slice(rest);
-            held.paused = true;
-            state.core.handle_reading_paused();
-        }
-        state.carry(held.memory());
-        let overdrawn = state.account();
-        drop(state);
-        if let Some(budget) = overdrawn {
-            budget.relieve();
-        }
-        paused
-    }
-
-    /// Goes on where nothing holds it up any more.
-    fn resume<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32) {
-        let handler = desk.handler.clone();
-        while !self.is_full()
-            && let Some(mut held) = self.held.take_if(|held| held.may_go_on())
-        {
-            let room = self.begin_turn();
-            held.wait = None;
-            let cork = self.call(room, |socket, peer| {
-                let Some(peer) = peer else { return held.give_up() };
-                while !socket.has_enough()
-                    && let Some((kind, payload)) = held.pop()
-                {
-                    handler.message(socket, peer, Received::new(kind, payload, &[]));
-                    if socket.has_closed() {
-                        held.give_up();
-                    }
-                }
-            });
-            if let Some(new) = self.held.take() {
-                held.wait = new.wait;
-            } else if held.messages.is_empty() {
-                self.shared.lock().batch_done(self.shared.timestamp(desk.now));
-            }
-            self.held = Some(held);
-            self.turn(desk, key, cork);
-        }
-        let little = self.shared.config.read_ahead / 2;
-        let Some(held) = &mut self.held else { return };
-        let (mut rest, mut again) = (Vec::new(), false);
-        if held.paused && held.cost <= little {
-            held.paused = false;
-            rest = std::mem::take(&mut held.rest);
-            let mut state = self.shared.lock();
-            state.core.handle_reading_resumed(self.shared.timestamp(desk.now));
-            again = state.must_feed();
-            drop(state);
-            desk.again.push(key);
-        }
-        self.held.take_if(|held| held.messages.is_empty() && held.wait.is_none() && !held.paused);
-        if rest.is_empty() && !again {
-            // What has ended meanwhile was not told while something waited.
-            self.turn(desk, key, Cork::default());
-        } else {
-            self.digest(desk, key, &mut rest);
-        }
-    }
-
-    /// Calls the handler, catches its panics, and begins what it wants to wait for. Returns what it
-    /// has said.
-    fn call(&mut self, room: usize, f: impl FnOnce(&mut Socket<'_>, Option<&mut P>)) -> Cork {
-        if room > 0 {
-            Cork::begin(&self.shared);
-        }
-        let stream = &mut self.stream;
-        let mut through = |slices: &[IoSlice<'_>]| write(stream, slices);
-        let mut socket = Socket::new(&self.shared, room, Some(&mut through));
-        let peer = self.peer.as_mut();
-        let result = catch_unwind(AssertUnwindSafe(|| f(&mut socket, peer)));
-        let wait = socket.take_wait();
-        self.answers = socket.has_sent();
-        let cork = if room > 0 { Cork::end() } else { Cork::default() };
-        if let Some(wait) = wait {
-            let wait = Waiting::begin(wait, self.shared.clone());
-            self.held.get_or_insert_default().wait = Some(wait);
-        }
-        if let Err(panic) = result {
-            let (peer, what) = (self.shared.info.peer(), panic_text(&*panic));
-            tracing::error!(peer, panic = what, "a handler panicked, closing with 1011");
-            // Whatever it kept may be half changed.
-            let kept = self.peer.take();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(kept)));
-            let now = self.shared.now();
-            let mut state = self.shared.lock();
-            state.counters.panics.add(1);
-            state.close_with(CloseCode::INTERNAL_ERROR, "", now);
-        }
-        cork
-    }
-
     /// Writes, and looks at what has come of everything since the last turn.
-    pub(super) fn turn<H: Handler<S, Peer = P>, S>(
-        &mut self,
-        desk: &mut Desk<H>,
-        key: u32,
-        cork: Cork,
-    ) {
+    pub(super) fn turn<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32, cork: Cork) {
         let now = self.shared.timestamp(desk.now);
-        let stream = &mut self.stream;
         // What a group has published meanwhile goes behind what the handler has said before, and
         // has a turn of its own.
         let mut state = self.shared.lock_as_is();
-        if cork.messages > 0 {
-            state.write_frames(&cork, |frames| write(stream, &[IoSlice::new(frames)]));
-        }
-        cork.put();
-        if state.has_to_transmit() {
-            let more = state.transmit(now, |slices| match write(stream, slices) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-                result => Poll::Ready(result),
-            });
-            if more {
-                state.tell_later();
-            }
-        }
-        if state.core.poll_half_close() {
-            if state.core.is_silent() && stream.as_mut().is_some_and(Stream::is_empty) {
-                // Closing it ends the peer's stream as well. It would be a reset if something lay
-                // unread, which may cost the peer our Close.
-                state.core.handle_eof(now);
-            } else if stream.as_ref().is_none_or(|stream| stream.half_close().is_err()) {
-                // The peer is gone, which is all that is waited for here.
-                state.core.handle_lost(now);
-            }
-        }
-        let (frames, violation) = (state.core.poll_trace(), state.take_violation());
-        if !frames.is_empty() || violation.is_some() {
-            // A log may go to this connection, and what is queued from here on is not written
-            // below.
-            state.end_worker_turn();
-            drop(state);
-            trace::write(frames, self.shared.info.peer());
-            if let Some(error) = violation {
-                tracing::debug!(peer = self.shared.info.peer(), %error, "closing");
-            }
-            state = self.shared.lock();
-        }
+        write_out(&mut state, &mut self.stream, cork, now);
+        state = report(&self.shared, state);
         state.settle();
         let congested = state.is_congested() && state.core.can_send();
         let drained = std::mem::replace(&mut self.congested, congested) && !congested;
@@ -464,15 +283,11 @@ impl<P> Entry<P> {
             // Nobody waits for the handler.
             unwanted = self.held.take();
         }
-        if std::mem::take(&mut self.unread) {
-            let paused = self.held.as_ref().is_some_and(|held| held.paused);
-            if state.core.wants_input() && !paused {
-                desk.again.push(key);
-            } else {
-                self.unread = true;
-            }
+        let stopped = self.held.as_ref().is_some_and(|held| held.paused || held.cut);
+        if self.unread && !stopped && state.core.wants_input() {
+            self.unread = false;
+            again(&mut self.queued, desk, key);
         }
-        let next = state.core.poll_timeout();
         if state.has_given_way()
             && let Some(held) = &mut self.held
         {
@@ -480,10 +295,11 @@ impl<P> Entry<P> {
         }
         state.carry(self.held.as_ref().map_or(0, |held| held.memory()));
         state.end_worker_turn();
-        if !self.is_full() && self.held.as_ref().is_some_and(|held| !held.waits()) {
+        if !self.is_full() && self.held.as_ref().is_some_and(|held| held.is_due()) {
             // Not every turn is followed by a look at what waits.
             state.tell_later();
         }
+        let next = state.core.poll_timeout();
         let overdrawn = state.account();
         drop(state);
         // A future that goes locks the connection.
@@ -511,23 +327,6 @@ impl<P> Entry<P> {
         }
     }
 
-    fn drained<H: Handler<S, Peer = P>, S>(&mut self, desk: &Desk<H>) {
-        let handler = desk.handler.clone();
-        let room = self.begin_turn();
-        let cork = self.call(room, |socket, peer| {
-            if let Some(peer) = peer {
-                handler.drained(socket, peer);
-            }
-        });
-        let mut state = self.shared.lock();
-        state.queue_frames(&cork);
-        // It is written, and all else that has changed meanwhile looked at, in a turn of its own.
-        state.tell_later();
-        state.end_worker_turn();
-        drop(state);
-        cork.put();
-    }
-
     /// Tells the handler of the end, once.
     fn closed<H: Handler<S, Peer = P>, S>(&mut self, desk: &Desk<H>) {
         let Some(peer) = self.peer.take() else { return };
@@ -551,4 +350,61 @@ impl<P> Entry<P> {
         group::leave_all(left);
         self.closed(desk);
     }
+}
+
+/// Notes that a connection is to be read once more in the next turn.
+fn again<H>(queued: &mut bool, desk: &mut Desk<H>, key: u32) {
+    if !std::mem::replace(queued, true) {
+        desk.again.push(key);
+    }
+}
+
+pub(super) fn write(stream: &mut Option<Stream>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    match stream {
+        Some(stream) => stream.write(slices),
+        None => Err(io::ErrorKind::NotConnected.into()),
+    }
+}
+
+/// Writes what the handler has said, and what else there is.
+fn write_out(state: &mut State, stream: &mut Option<Stream>, cork: Cork, now: Timestamp) {
+    if cork.messages > 0 {
+        state.write_frames(&cork, |frames| write(stream, &[IoSlice::new(frames)]));
+    }
+    cork.put();
+    if state.has_to_transmit() {
+        let more = state.transmit(now, |slices| match write(stream, slices) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            result => Poll::Ready(result),
+        });
+        if more {
+            state.tell_later();
+        }
+    }
+    if state.core.poll_half_close() {
+        if state.core.is_silent() && stream.as_mut().is_some_and(Stream::is_empty) {
+            // Closing it ends the peer's stream as well. It would be a reset if something lay
+            // unread, which may cost the peer our Close.
+            state.core.handle_eof(now);
+        } else if stream.as_ref().is_none_or(|stream| stream.half_close().is_err()) {
+            // The peer is gone, which is all that is waited for here.
+            state.core.handle_lost(now);
+        }
+    }
+}
+
+/// Logs what there is to be logged.
+fn report<'a>(shared: &'a Shared, mut state: Locked<'a>) -> Locked<'a> {
+    let (frames, violation) = (state.core.poll_trace(), state.take_violation());
+    if frames.is_empty() && violation.is_none() {
+        return state;
+    }
+    // A log may go to this connection, and what is queued from here on was not written above.
+    state.end_worker_turn();
+    drop(state);
+    trace::write(frames, shared.info.peer());
+    if let Some(error) = violation {
+        tracing::debug!(peer = shared.info.peer(), %error, "closing");
+    }
+    shared.lock()
 }

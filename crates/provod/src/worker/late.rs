@@ -45,7 +45,7 @@ impl Porch {
                         return Poll::Ready(Ok((LateTcp::New(stream), peer)));
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        if !self.readiness.poll(cx, false, |_, _| ()) {
+                        if !self.readiness.poll(cx, |_, _| ()) {
                             return Poll::Pending;
                         }
                     }

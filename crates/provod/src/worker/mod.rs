@@ -22,7 +22,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use provod_proto::Buffers;
 use slab::Slab;
 use tokio::time::{Instant, Sleep};
 
@@ -44,6 +46,10 @@ pub(crate) use stream::Stream;
 const READ_BUFFER: usize = 256 << 10;
 /// What is kept of the heap between turns.
 const KEPT_HEAP: usize = 4 << 20;
+/// How long buffers are kept that nobody needs, at least; at most twice.
+const KEEP_BUFFERS: Duration = Duration::from_secs(1);
+/// The key of no connection: an alarm for it does nothing but wake the worker.
+const NOBODY: u32 = u32::MAX;
 /// Turns that one poll takes before it lets other tasks run.
 const TURNS: usize = 4;
 
@@ -62,6 +68,13 @@ struct Desk<H> {
     over: Vec<u32>,
 }
 
+/// What is kept of long messages' buffers, and when somebody looks at it.
+#[derive(Default)]
+struct Keep {
+    buffers: Option<Arc<Buffers>>,
+    next: Option<Instant>,
+}
+
 /// The task that drives the connections of one thread.
 pub(crate) struct Worker<H: Handler<S>, S: Send + 'static> {
     readiness: Readiness,
@@ -71,13 +84,18 @@ pub(crate) struct Worker<H: Handler<S>, S: Send + 'static> {
     buffer: Vec<u8>,
     touched: Vec<u32>,
     fan_out: FanOut,
+    keep: Keep,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     /// A worker for the runtime that this is called in.
-    pub(crate) fn new(handler: Arc<H>) -> std::io::Result<(Self, Home<S>)> {
+    pub(crate) fn new(
+        handler: Arc<H>,
+        buffers: Option<Arc<Buffers>>,
+    ) -> std::io::Result<(Self, Home<S>)> {
         keep_heap();
+        buffers.iter().for_each(|buffers| buffers.tend());
         let mailbox = Arc::<Mailbox>::default();
         let arrivals = Arc::new(Arrivals::new(mailbox.clone()));
         let now = Instant::now();
@@ -99,6 +117,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
             buffer: vec![0; READ_BUFFER],
             touched: Vec::new(),
             fan_out: FanOut::default(),
+            keep: Keep { buffers, next: None },
             sleep: None,
         };
         Ok((worker, Home::new(arrivals)))
@@ -108,16 +127,17 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     fn take_events(&mut self, cx: &mut Context<'_>) -> bool {
         let Self { readiness, entries, desk, buffer, .. } = self;
         let before = std::mem::take(&mut desk.again);
-        let ready = readiness.poll(cx, !before.is_empty(), |key, ready| {
+        let tell = |key: u32, ready| {
             if let Some(entry) = entries.get_mut(key as usize) {
                 desk.at = Some(key);
                 entry.ready(desk, key, ready, buffer);
             }
-        });
+        };
+        let ready = if before.is_empty() { readiness.poll(cx, tell) } else { readiness.look(tell) };
         for key in &before {
             if let Some(entry) = entries.get_mut(*key as usize) {
                 desk.at = Some(*key);
-                entry.read(desk, *key, buffer);
+                entry.read_on(desk, *key, buffer);
             }
         }
         desk.at = None;
@@ -176,6 +196,20 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
         rang || sleep.as_mut().poll(cx).is_ready()
     }
 
+    /// Lets go the buffers that were not needed for a while.
+    fn tend_buffers(&mut self) {
+        let (Some(buffers), now) = (&self.keep.buffers, self.desk.now) else { return };
+        let left = match self.keep.next {
+            Some(next) if now < next => return,
+            Some(_) => buffers.trim() > 0,
+            None => !buffers.is_empty(),
+        };
+        self.keep.next = left.then(|| now + KEEP_BUFFERS);
+        if let Some(next) = self.keep.next {
+            self.desk.alarms.set(self.desk.alarms.tick(next), NOBODY);
+        }
+    }
+
     /// Lets go the connections that are over.
     fn sweep(&mut self) {
         while let Some(key) = self.desk.over.pop() {
@@ -193,6 +227,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
             busy |= self.ring_alarms(cx);
             busy |= self.take_mail(cx);
             self.sweep();
+            self.tend_buffers();
             if !busy {
                 // In this order: the last one may have come while the mail was read.
                 if self.entries.is_empty()

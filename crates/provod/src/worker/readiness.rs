@@ -54,28 +54,13 @@ impl Readiness {
 
     /// Tells of the sockets that have become ready; returns whether there were any. Where there
     /// were none, the task is woken when there are.
-    ///
-    /// `busy`: the task has other work and does not sleep. The runtime, which looks at its own
-    /// queue only once in a while then, is not waited for.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        busy: bool,
-        mut tell: impl FnMut(u32, Ready),
-    ) -> bool {
-        let Self { queue, events } = self;
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, mut tell: impl FnMut(u32, Ready)) -> bool {
         // Until the runtime has found the queue empty: only then does it wake the task again.
-        while let Poll::Ready(Ok(mut guard)) = queue.poll_read_ready_mut(cx) {
-            match guard.get_inner_mut().poll(events, Some(Duration::ZERO)) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => return true,
-                Err(e) => {
-                    tracing::error!(error = %e, "the sockets of a worker cannot be watched");
-                    guard.clear_ready();
-                    return false;
-                }
-            }
-            let told = tell_all(events, &mut tell);
+        while let Poll::Ready(Ok(mut guard)) = self.queue.poll_read_ready_mut(cx) {
+            let Some(told) = take(guard.get_inner_mut(), &mut self.events, &mut tell) else {
+                guard.clear_ready();
+                return false;
+            };
             if told < EVENTS {
                 // All was told: what comes from now on is a new edge of the descriptor.
                 guard.clear_ready();
@@ -85,14 +70,33 @@ impl Readiness {
             }
         }
         // Where that is an error, the runtime shuts down, and drops this task next.
-        if busy && queue.get_mut().poll(events, Some(Duration::ZERO)).is_ok() {
-            return tell_all(events, &mut tell) > 0;
-        }
         false
+    }
+
+    /// The same, of those that the runtime has not looked for, too: it does not look while a worker
+    /// has always something to do, or only after hundreds of turns. The task is not woken.
+    pub(super) fn look(&mut self, mut tell: impl FnMut(u32, Ready)) -> bool {
+        // What the runtime knows is left as it is: at worst it finds nothing behind an edge.
+        take(self.queue.get_mut(), &mut self.events, &mut tell).is_some_and(|told| told > 0)
     }
 }
 
-fn tell_all(events: &Events, tell: &mut impl FnMut(u32, Ready)) -> usize {
+/// Returns how many sockets it has told of; `None` where that went wrong.
+fn take(
+    queue: &mut mio::Poll,
+    events: &mut Events,
+    tell: &mut impl FnMut(u32, Ready),
+) -> Option<usize> {
+    loop {
+        match queue.poll(events, Some(Duration::ZERO)) {
+            Ok(()) => break,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                tracing::error!(error = %e, "the sockets of a worker cannot be watched");
+                return None;
+            }
+        }
+    }
     let mut told = 0;
     for event in events.iter() {
         told += 1;
@@ -101,7 +105,7 @@ fn tell_all(events: &Events, tell: &mut impl FnMut(u32, Ready)) -> usize {
         // The tokens are keys, which are 32 bits wide.
         tell(event.token().0 as u32, ready);
     }
-    told
+    Some(told)
 }
 
 #[cfg(test)]
@@ -138,37 +142,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_busy_does_not_wait_for_the_runtime() {
-        let mut readiness = Readiness::new().expect("a queue");
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(!readiness.poll(&mut cx, false, |_, _| ()));
-        let (mut one, _peer) = stream();
-        readiness.register(&mut one, 1).expect("room");
-        // The runtime has had no turn, in which it would look at its queue.
-        assert!(!readiness.poll(&mut cx, false, |_, _| ()));
-        let mut keys = Vec::new();
-        assert!(readiness.poll(&mut cx, true, |key, _| keys.push(key)));
-        assert_eq!(keys, [1]);
-    }
-
-    #[tokio::test]
     async fn an_edge_with_nothing_behind_it_does_not_put_the_worker_to_sleep() {
         let mut readiness = Readiness::new().expect("a queue");
         let wakes = Arc::<Woken>::default();
         let waker = Waker::from(wakes.clone());
         let mut cx = Context::from_waker(&waker);
-        assert!(!readiness.poll(&mut cx, false, |_, _| ()));
+        assert!(!readiness.poll(&mut cx, |_, _| ()));
         let (mut one, _peer) = stream();
         readiness.register(&mut one, 1).expect("room");
         assert!(woken(&wakes).await, "a socket takes output");
         // It goes before it is looked at.
         drop(one);
-        assert!(!readiness.poll(&mut cx, false, |_, _| ()));
+        assert!(!readiness.poll(&mut cx, |_, _| ()));
         let (mut two, _peer) = stream();
         readiness.register(&mut two, 2).expect("room");
         assert!(woken(&wakes).await, "the next one does, too");
         let mut keys = Vec::new();
-        assert!(readiness.poll(&mut cx, false, |key, _| keys.push(key)));
+        assert!(readiness.poll(&mut cx, |key, _| keys.push(key)));
         assert_eq!(keys, [2]);
+    }
+
+    #[tokio::test]
+    async fn a_busy_worker_sees_what_the_runtime_has_not_looked_for() {
+        let mut readiness = Readiness::new().expect("a queue");
+        let wakes = Arc::<Woken>::default();
+        let waker = Waker::from(wakes.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(!readiness.poll(&mut cx, |_, _| ()));
+        let (mut one, _peer) = stream();
+        readiness.register(&mut one, 1).expect("room");
+        let mut keys = Vec::new();
+        assert!(!readiness.poll(&mut cx, |key, _| keys.push(key)), "the runtime did not run");
+        assert!(readiness.look(|key, _| keys.push(key)));
+        assert_eq!(keys, [1]);
+        assert!(!readiness.look(|key, _| keys.push(key)), "once");
+        let (mut two, _peer) = stream();
+        readiness.register(&mut two, 2).expect("room");
+        assert!(woken(&wakes).await, "it is told of the next one as ever");
+        assert!(readiness.poll(&mut cx, |key, _| keys.push(key)));
+        assert_eq!(keys, [1, 2]);
     }
 }

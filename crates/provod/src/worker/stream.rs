@@ -69,16 +69,6 @@ impl Stream {
         }
     }
 
-    /// Appends to `buf` what it has capacity for.
-    pub(super) fn read_into(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
-        let spare = rustix::buffer::spare_capacity(buf);
-        let read = match self {
-            Self::Tcp(tcp) => rustix::io::read(tcp, spare),
-            Self::Unix(unix) => rustix::io::read(unix, spare),
-        };
-        Ok(read?)
-    }
-
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             let written = match (&mut *self, slices) {

@@ -461,6 +461,71 @@ async fn drained_is_called_when_the_queue_has_run_low() {
     assert_eq!(soon(calls.recv()).await, Some("drained"));
 }
 
+/// What it sends is sent by others, and it waits whenever it is called.
+struct Filled {
+    told: mpsc::UnboundedSender<&'static str>,
+    message: Arc<Notify>,
+    drained: Arc<Notify>,
+}
+
+impl Handler for Filled {
+    type Peer = ();
+
+    fn open(&self, _: &mut Socket<'_>, (): ()) {}
+
+    fn message(&self, ws: &mut Socket<'_>, (): &mut (), message: Received<'_>) {
+        if message.as_text() != Some("go") {
+            return self.told.send("next").unwrap();
+        }
+        let (sender, gate) = (ws.sender(), self.message.clone());
+        while sender.try_send(vec![7; 100_000]).is_ok() {}
+        self.told.send("full").unwrap();
+        ws.wait(async move { gate.notified().await });
+    }
+
+    fn drained(&self, ws: &mut Socket<'_>, (): &mut ()) {
+        self.told.send("drained").unwrap();
+        let gate = self.drained.clone();
+        ws.wait(async move { gate.notified().await });
+    }
+}
+
+/// Fills the queue of a connection by other hands; all that its handler waits for must be over
+/// before the next message.
+async fn fill(mut peer: Peer, handler: &Filled, calls: &mut mpsc::UnboundedReceiver<&'static str>) {
+    peer.send([text("go"), text("next")].concat()).await;
+    assert_eq!(soon(calls.recv()).await, Some("full"));
+    let reading = tokio::spawn(async move {
+        loop {
+            peer.message().await;
+        }
+    });
+    assert_eq!(soon(calls.recv()).await, Some("drained"), "though nothing was answered");
+    for gate in [&handler.drained, &handler.message] {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(calls.try_recv().is_err(), "something is waited for");
+        gate.notify_one();
+    }
+    assert_eq!(soon(calls.recv()).await, Some("next"));
+    reading.abort();
+}
+
+fn filled() -> (Filled, Filled, mpsc::UnboundedReceiver<&'static str>) {
+    let (told, calls) = mpsc::unbounded_channel();
+    let (message, drained) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let one = Filled { told: told.clone(), message: message.clone(), drained: drained.clone() };
+    (one, Filled { told, message, drained }, calls)
+}
+
+#[tokio::test]
+async fn drained_is_called_whoever_filled_the_queue_and_may_wait_beside_a_message() {
+    let (handler, same, mut calls) = filled();
+    let (_running, address) = call(Server::new().config(patient()), handler).await;
+    fill(open_narrow(address).await, &same, &mut calls).await;
+}
+
 #[tokio::test]
 async fn a_handler_closes_and_drains_as_any_other() {
     let (running, address) = call(

@@ -17,6 +17,7 @@ mod budget;
 mod closing;
 #[path = "../it/draining.rs"]
 mod draining;
+mod floods;
 #[path = "../it/frames.rs"]
 mod frames;
 #[path = "../it/group.rs"]

@@ -23,11 +23,11 @@ impl End {
 
     /// Handles some of what has arrived and checks each message against the model.
     fn read(&mut self, most: usize, now: Timestamp) {
-        if let Some((buffer, room)) = self.connection.direct_buffer()
+        if let Some(room) = self.connection.direct_buffer()
             && !self.input.is_empty()
         {
-            let n = room.min(self.input.len()).min(most);
-            buffer.extend_from_slice(&self.input[..n]);
+            let n = room.len().min(self.input.len()).min(most);
+            room[..n].copy_from_slice(&self.input[..n]);
             self.input.drain(..n);
             let event = self.connection.handle_direct(n, now).unwrap().event;
             self.check(event);
