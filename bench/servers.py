@@ -103,7 +103,8 @@ def all_servers(binary: Path | None = None) -> list[Server]:
         bare_handshake,
         crate("tokio-websockets", "tokio-websockets", "echo", "batch", "broadcast"),
         crate("sockudo-ws", "sockudo-ws", "echo", "batch", "deflate", "broadcast"),
-        crate("yawc", "yawc", "echo", "batch", "deflate", "broadcast", "broadcast-deflate"),
+        # It compresses too, but wants clients to do so with 9 bits, and `provod bench` uses 12.
+        crate("yawc", "yawc", "echo", "batch", "broadcast"),
         crate("wtx", "wtx", "echo"),
         crate("axum", "axum", "echo", "batch", "broadcast"),
         Server("bun", "Bun", modes("echo", "deflate", "broadcast", "broadcast-deflate"),
