@@ -299,6 +299,7 @@ impl Inner {
     }
 
     fn publish(&self, message: &Prepared, except: Option<SeatId>) -> Published {
+        Cork::interrupt();
         self.prepare(message);
         let mut published = Published::default();
         let mut after = Aftermath::default();
@@ -307,7 +308,6 @@ impl Inner {
             seats.publish(message, except, &mut published, &mut after);
             after.sweep(&mut seats);
         }
-        Cork::interrupt();
         after.run();
         published
     }

@@ -256,3 +256,43 @@ async fn nobody_is_stuck_or_forgotten_where_members_wander_speak_and_vanish() {
     until(|| rooms.iter().all(Group::is_empty)).await;
     until(|| running.stats().open == 0).await;
 }
+
+/// Answers, and then says to all what it was told.
+struct Answers(Group);
+
+impl Handler for Answers {
+    type Peer = group::Member;
+
+    fn open(&self, ws: &mut Socket<'_>, (): ()) -> Self::Peer {
+        self.0.join(&ws.sender(), SlowPolicy::Close)
+    }
+
+    fn message(&self, ws: &mut Socket<'_>, _: &mut Self::Peer, message: Received<'_>) {
+        let text = message.as_text().expect("text").to_owned();
+        ws.send(format!("answer {text}")).unwrap();
+        self.0.publish(format!("all {text}"));
+        assert!(text != "panic", "as it was told");
+    }
+}
+
+#[tokio::test]
+async fn what_a_handler_publishes_goes_behind_what_it_has_sent_before() {
+    let room = Group::new();
+    let (_running, address) = call(Server::new(), Answers(room.clone())).await;
+    let mut peer = Peer::open(address).await;
+    until(|| room.len() == 1).await;
+    for n in 0..5 {
+        // From here on the worker serves it.
+        room.publish("hello");
+        peer.expect_text("hello").await;
+        peer.send(text(&format!("{n}"))).await;
+        peer.expect_text(&format!("answer {n}")).await;
+        peer.expect_text(&format!("all {n}")).await;
+    }
+    room.publish("hello");
+    peer.expect_text("hello").await;
+    peer.send(text("panic")).await;
+    peer.expect_text("answer panic").await;
+    peer.expect_text("all panic").await;
+    peer.expect_close(1011).await;
+}
