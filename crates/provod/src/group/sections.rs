@@ -18,7 +18,7 @@ const KEY_BITS: u32 = 24;
 const MOST_SECTIONS: usize = 255;
 
 impl Place {
-    const DIRECT: Self = Self(u32::MAX);
+    pub(super) const DIRECT: Self = Self(u32::MAX);
 
     #[cfg(unix)]
     fn new(section: usize, key: u32) -> Option<Self> {
@@ -111,10 +111,15 @@ impl Sections {
             }
             None => {
                 self.direct += 1;
-                let group = &self.group;
-                self.no_worker.get_or_insert_with(|| Part::direct(group.clone())).clone()
+                self.no_worker()
             }
         }
+    }
+
+    /// The part of those that whoever publishes serves, in which nothing is put off.
+    pub(super) fn no_worker(&mut self) -> Arc<Part> {
+        let group = &self.group;
+        self.no_worker.get_or_insert_with(|| Part::direct(group.clone())).clone()
     }
 
     /// A member leaves a place.

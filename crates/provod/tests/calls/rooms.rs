@@ -296,3 +296,29 @@ async fn what_a_handler_publishes_goes_behind_what_it_has_sent_before() {
     peer.expect_text("all panic").await;
     peer.expect_close(1011).await;
 }
+
+#[tokio::test]
+async fn a_member_whose_connection_is_gone_can_say_so_to_the_others() {
+    let mut hall = hall(Server::new()).await;
+    let group = Group::new();
+    let (mut stays, s) = hall.enter().await;
+    let (mut leaves, l) = hall.enter().await;
+    let stayed = group.join(&s.sender(), SlowPolicy::Close);
+    let left = group.join(&l.sender(), SlowPolicy::Close);
+    assert_eq!(group.publish("first").queued, 2);
+    for peer in [&mut stays, &mut leaves] {
+        peer.expect_text("first").await;
+    }
+    drop(leaves);
+    until(|| group.len() == 1).await;
+    assert_eq!(left.publish("one is gone").queued, 1);
+    stays.expect_text("one is gone").await;
+    // Nobody is left but one whom no worker serves.
+    let (_client, ws) = provod::pipe();
+    let piped = group.join(&ws.sender(), SlowPolicy::Close);
+    drop(stays);
+    until(|| group.len() == 1).await;
+    assert_eq!(left.publish("all are gone").queued, 1);
+    assert_eq!(stayed.publish("all are gone").queued, 1);
+    assert_eq!(piped.publish("to nobody").queued, 0);
+}
