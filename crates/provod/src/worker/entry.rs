@@ -481,10 +481,14 @@ impl<P> Entry<P> {
             state.tell_later();
         }
         let overdrawn = state.account();
+        let seat = state.is_to_settle(self.shared.config.hard_limit);
         drop(state);
         // A future that goes locks the connection.
         drop((io, unwanted));
         group::leave_all(left);
+        if let Some((id, group)) = seat {
+            group::settle(id, &group);
+        }
         if let Some(budget) = overdrawn {
             budget.relieve();
         }

@@ -322,3 +322,37 @@ async fn a_member_whose_connection_is_gone_can_say_so_to_the_others() {
     assert_eq!(stayed.publish("all are gone").queued, 1);
     assert_eq!(piped.publish("to nobody").queued, 0);
 }
+
+#[tokio::test]
+async fn a_connection_that_is_closed_counts_no_more_though_its_worker_has_served_it() {
+    let mut hall = hall(Server::new()).await;
+    let group = Group::new();
+    let (mut peer, ws) = hall.enter().await;
+    let (mut other, o) = hall.enter().await;
+    let _members = [&ws, &o].map(|ws| group.join(&ws.sender(), SlowPolicy::Close));
+    assert_eq!(group.publish("first").queued, 2);
+    ws.sender().close(provod::CloseCode::NORMAL, "").unwrap();
+    assert_eq!(group.publish("late").queued, 1);
+    peer.expect_text("first").await;
+    peer.expect_close(1000).await;
+    other.expect_text("first").await;
+    other.expect_text("late").await;
+}
+
+#[tokio::test]
+async fn a_member_that_others_have_filled_up_meanwhile_is_told_of() {
+    let mut config = Config::default();
+    (config.high_water, config.hard_limit) = (4096, 8192);
+    let mut hall = hall_with(config).await;
+    let group = Group::new();
+    let (_drops, d) = hall.enter_slow().await;
+    let (_closes, c) = hall.enter_slow().await;
+    let _drops = group.join(&d.sender(), SlowPolicy::DropNewest);
+    let _closes = group.join(&c.sender(), SlowPolicy::Close);
+    assert_eq!(group.publish("first").queued, 2);
+    for ws in [&d, &c] {
+        while ws.sender().try_send(vec![0; 1024]).is_ok() {}
+    }
+    let published = group.publish("late");
+    assert_eq!((published.queued, published.dropped, published.closed), (0, 1, 1));
+}
