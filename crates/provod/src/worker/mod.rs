@@ -258,5 +258,6 @@ impl<H: Handler<S>, S: Send + 'static> Drop for Worker<H, S> {
         for (_, entry) in &mut self.entries {
             entry.drop_with(&self.desk);
         }
+        self.desk.mailbox.leave();
     }
 }

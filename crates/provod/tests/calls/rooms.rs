@@ -1,5 +1,6 @@
 //! Groups whose members workers serve: what is put off until their next turn keeps its place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use provod::config::DeflateConfig;
@@ -355,4 +356,39 @@ async fn a_member_that_others_have_filled_up_meanwhile_is_told_of() {
     }
     let published = group.publish("late");
     assert_eq!((published.queued, published.dropped, published.closed), (0, 1, 1));
+}
+
+/// Bytes that tell when nobody holds them any more.
+struct Watched(#[allow(dead_code)] Arc<()>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        b"watched"
+    }
+}
+
+#[test]
+fn what_waits_for_a_worker_goes_with_it() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (group, held) = (Group::new(), Arc::new(()));
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        let first = runtime();
+        let (hall, mut peer, ws) = first.block_on(async {
+            let mut hall = hall(Server::new()).await;
+            let (peer, ws) = hall.enter().await;
+            (hall, peer, ws)
+        });
+        members.push(group.join(&ws.sender(), SlowPolicy::Close));
+        assert_eq!(group.publish("first").queued, 1);
+        first.block_on(peer.expect_text("first"));
+        // The worker has no turn any more.
+        let last = bytes::Bytes::from_owner(Watched(held.clone()));
+        assert_eq!(group.publish(last).queued, 1);
+        drop(peer);
+        drop((first, hall, ws));
+        assert_eq!(group.len(), 0);
+    }
+    drop((group, members));
+    assert_eq!(Arc::strong_count(&held), 1);
 }
