@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 /// The smallest buffer that is kept, in bytes. The others are of twice the size each.
-const SMALLEST: usize = 64 << 10;
+const SMALLEST: usize = 128 << 10;
 /// The largest is of 4 MiB.
-const SIZES: usize = 7;
+const SIZES: usize = 6;
 /// The most that is kept, in bytes.
 const MOST: usize = 64 << 20;
 

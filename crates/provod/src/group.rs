@@ -299,6 +299,7 @@ impl Inner {
     }
 
     fn publish(&self, message: &Prepared, except: Option<SeatId>) -> Published {
+        Cork::interrupt();
         self.prepare(message);
         let mut published = Published::default();
         let mut after = Aftermath::default();
@@ -307,7 +308,6 @@ impl Inner {
             seats.publish(message, except, &mut published, &mut after);
             after.sweep(&mut seats);
         }
-        Cork::interrupt();
         after.run();
         published
     }
@@ -337,14 +337,18 @@ impl Inner {
 
     /// Those who have no room and are worth waiting for.
     fn behind(&self) -> Vec<(SeatId, Sender)> {
-        let mut behind = Vec::new();
+        let (mut behind, mut after) = (Vec::new(), Aftermath::default());
         for seat in &mut self.lock().seats {
-            if let Some(shared) = seat.shared.clone()
-                && seat.is_behind(shared.is_congested())
-            {
+            let Some(shared) = seat.shared.clone() else { continue };
+            let mut state = shared.lock();
+            let congested = state.is_congested();
+            state.group_has_queued(&mut after);
+            drop(state);
+            if seat.is_behind(congested) {
                 behind.push((seat.id, Sender::new(shared)));
             }
         }
+        after.run();
         behind
     }
 }

@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use provod_proto::{MessageKind, message_frame, message_header};
@@ -22,9 +23,10 @@ const MAX_HEADER: usize = 10;
 const KEPT: usize = 256 << 10;
 
 thread_local! {
-    /// The connection whose handler runs on this thread, by its address; 0 is none. One more than
-    /// that where no more is gathered.
+    /// The connection whose handler runs on this thread, by its address; 0 is none.
     static CORKED: Cell<usize> = const { Cell::new(0) };
+    /// The same connection.
+    static HANDLED: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
     static CORK: RefCell<Cork> = const { RefCell::new(Cork { frames: Vec::new(), messages: 0 }) };
 }
 
@@ -41,8 +43,9 @@ fn address(shared: &Shared) -> usize {
 
 impl Cork {
     /// Begins to gather what the handler of `shared` sends.
-    pub(crate) fn begin(shared: &Shared) {
+    pub(crate) fn begin(shared: &Arc<Shared>) {
         CORKED.set(address(shared));
+        HANDLED.set(Some(shared.clone()));
     }
 
     /// Gathers a message, and returns how many bytes are gathered now; `None` where nothing is
@@ -66,15 +69,20 @@ impl Cork {
         })
     }
 
-    /// Gathers no more in this call: something was said that goes behind what is gathered, and
-    /// what follows goes behind that.
+    /// Queues what was gathered, and gathers no more in this call: something is about to be said
+    /// that goes behind it, from whatever thread it is queued, and what follows goes behind that.
     pub(crate) fn interrupt() {
-        CORKED.set(CORKED.get() | usize::from(CORKED.get() != 0));
+        let Some(shared) = HANDLED.take() else { return };
+        if CORK.with_borrow(|cork| cork.messages > 0) {
+            drop(shared.lock());
+        }
+        CORKED.set(0);
     }
 
     /// Ends it and gives out what was gathered, to be given back with [`put`](Self::put).
     pub(crate) fn end() -> Self {
         CORKED.set(0);
+        HANDLED.set(None);
         CORK.take()
     }
 
@@ -89,8 +97,7 @@ impl Cork {
 
     /// Queues what was gathered for `shared`, which was just locked, and gathers no more for it.
     pub(super) fn pull(shared: &Shared, state: &mut State) {
-        // An address is even.
-        if CORKED.get() & !1 != address(shared) {
+        if CORKED.get() != address(shared) {
             return;
         }
         let cork = Self::end();
@@ -104,18 +111,11 @@ impl Shared {
     /// but what the transport does not take. Returns whether so much waits that no more should be
     /// sent.
     pub(crate) fn write_through(
-        &self,
+        self: &Arc<Self>,
         kind: MessageKind,
         payload: &[u8],
         write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> Result<bool, TrySendError<()>> {
-        let interrupted = CORKED.get() & 1 == 1;
-        if interrupted {
-            // What is queued then goes before it.
-            let message = message(kind, Bytes::copy_from_slice(payload));
-            self.try_send(message).map_err(|e| e.map(|_| ()))?;
-            return Ok(self.is_congested());
-        }
         let gathered = Cork::end();
         let mut state = self.lock();
         if !state.core.can_send() {

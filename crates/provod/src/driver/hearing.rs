@@ -69,6 +69,17 @@ impl State {
         false
     }
 
+    /// Its seat, where a worker gives out to it what its group publishes and whoever publishes must
+    /// do so from now on, to hear what came of it: see [`settle`](crate::group::settle).
+    pub(crate) fn is_to_settle(&self, hard_limit: usize) -> Option<(SeatId, Weak<Inner>)> {
+        let keeps_up = || self.core.held() < self.high_water().min(hard_limit / 2);
+        if self.line.is_none() || (self.core.can_send() && keeps_up()) {
+            return None;
+        }
+        let served = self.line.as_ref().is_some_and(|line| line.part.is_served());
+        self.first_line().filter(|_| served)
+    }
+
     /// How many groups it is in.
     pub(crate) fn lines(&self) -> usize {
         let more = self.backlogs.as_ref().map_or(0, |backlogs| backlogs.lines());

@@ -1,7 +1,7 @@
 //! The state that a driver and the handles to it share.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::budget::MemoryBudget;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{Error, Kind, TrySendError};
+use crate::group::{self, Inner, SeatId};
 
 pub(crate) struct Shared {
     state: Mutex<State>,
@@ -80,7 +81,9 @@ impl Shared {
     pub(crate) fn change<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = f(&mut state);
+        let seat = state.is_to_settle(self.config.hard_limit);
         tell_driver(state);
+        settle(seat);
         result
     }
 
@@ -90,8 +93,10 @@ impl Shared {
         let result = f(&mut state);
         state.tell_writer();
         let overdrawn = state.account();
+        let seat = state.is_to_settle(self.config.hard_limit);
         drop(state);
         relieve(overdrawn);
+        settle(seat);
         result
     }
 
@@ -205,8 +210,10 @@ impl Shared {
             state.tell_writer();
         }
         let overdrawn = state.account();
+        let seat = state.is_to_settle(self.config.hard_limit);
         drop(state);
         relieve(overdrawn);
+        settle(seat);
         Poll::Ready(result)
     }
 
@@ -388,6 +395,13 @@ pub(super) fn tell_driver(mut state: Locked<'_>) {
     let overdrawn = state.account();
     drop(state);
     relieve(overdrawn);
+}
+
+/// Sees to it that whoever publishes serves this seat, once nothing is locked.
+fn settle(seat: Option<(SeatId, Weak<Inner>)>) {
+    if let Some((id, group)) = seat {
+        group::settle(id, &group);
+    }
 }
 
 fn relieve(overdrawn: Option<MemoryBudget>) {

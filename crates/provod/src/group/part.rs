@@ -72,6 +72,20 @@ impl Part {
         self.home.as_ref().is_some_and(|home| Arc::ptr_eq(home, mailbox))
     }
 
+    /// Whether the worker is gone.
+    #[cfg(unix)]
+    pub(super) fn is_left(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| home.is_left())
+    }
+
+    /// Whether a worker gives out what is published here.
+    pub(crate) fn is_served(&self) -> bool {
+        #[cfg(unix)]
+        return self.home.is_some();
+        #[cfg(not(unix))]
+        false
+    }
+
     fn lock(&self) -> MutexGuard<'_, Log> {
         // Nothing under the lock can panic half-way.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)

@@ -105,8 +105,15 @@ impl Seats {
         let at = self.find(id)?;
         let seat = self.seats.get_mut(at)?;
         let (shared, window) = (seat.shared.take()?, seat.window);
-        shared.lock().group_has_queued(after);
-        self.sections.leave(self.places[at]);
+        let mut state = shared.lock();
+        if state.first_line().is_some_and(|(first, _)| first == id) {
+            // What is put off from here on is not for it, though its line goes later.
+            state.move_line(self.sections.no_worker());
+        }
+        state.group_has_queued(after);
+        drop(state);
+        // In no section, whatever is published in its name.
+        self.sections.leave(std::mem::replace(&mut self.places[at], Place::DIRECT));
         if window > 0
             && let Entry::Occupied(mut n) = self.windows.entry((window, threshold(&shared)))
         {

@@ -18,7 +18,7 @@ const KEY_BITS: u32 = 24;
 const MOST_SECTIONS: usize = 255;
 
 impl Place {
-    const DIRECT: Self = Self(u32::MAX);
+    pub(super) const DIRECT: Self = Self(u32::MAX);
 
     #[cfg(unix)]
     fn new(section: usize, key: u32) -> Option<Self> {
@@ -50,6 +50,13 @@ pub(super) struct Section {
     most: usize,
 }
 
+#[cfg(unix)]
+impl Section {
+    fn is_left(&self) -> bool {
+        self.members == 0 && self.part.is_left()
+    }
+}
+
 /// What waits for a worker at most; then the publisher gives it out himself.
 const MOST: usize = 64 << 10;
 
@@ -72,12 +79,19 @@ impl Sections {
             return Place::DIRECT;
         };
         let at = self.list.iter().position(|section| section.part.is_at(mailbox));
-        let Some(place) = Place::new(at.unwrap_or(self.list.len()), key) else {
+        // A worker that is gone leaves its place to another.
+        let left = || self.list.iter().position(Section::is_left);
+        let n = at.or_else(left).unwrap_or(self.list.len());
+        let Some(place) = Place::new(n, key) else {
             return Place::DIRECT;
         };
         if at.is_none() {
             let part = Part::of(mailbox.clone(), self.group.clone());
-            self.list.push(Section { part, members: 0, most: MOST });
+            let section = Section { part, members: 0, most: MOST };
+            match self.list.get_mut(n) {
+                Some(left) => *left = section,
+                None => self.list.push(section),
+            }
         }
         place
     }
@@ -111,10 +125,15 @@ impl Sections {
             }
             None => {
                 self.direct += 1;
-                let group = &self.group;
-                self.no_worker.get_or_insert_with(|| Part::direct(group.clone())).clone()
+                self.no_worker()
             }
         }
+    }
+
+    /// The part of those that whoever publishes serves, in which nothing is put off.
+    pub(super) fn no_worker(&mut self) -> Arc<Part> {
+        let group = &self.group;
+        self.no_worker.get_or_insert_with(|| Part::direct(group.clone())).clone()
     }
 
     /// A member leaves a place.

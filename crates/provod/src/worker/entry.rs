@@ -262,7 +262,12 @@ impl<P> Entry<P> {
     }
 
     /// Writes, and looks at what has come of everything since the last turn.
-    pub(super) fn turn<H: Handler<S, Peer = P>, S>(&mut self, desk: &mut Desk<H>, key: u32, cork: Cork) {
+    pub(super) fn turn<H: Handler<S, Peer = P>, S>(
+        &mut self,
+        desk: &mut Desk<H>,
+        key: u32,
+        cork: Cork,
+    ) {
         let now = self.shared.timestamp(desk.now);
         // What a group has published meanwhile goes behind what the handler has said before, and
         // has a turn of its own.
@@ -301,10 +306,14 @@ impl<P> Entry<P> {
         }
         let next = state.core.poll_timeout();
         let overdrawn = state.account();
+        let seat = state.is_to_settle(self.shared.config.hard_limit);
         drop(state);
         // A future that goes locks the connection.
         drop((io, unwanted));
         group::leave_all(left);
+        if let Some((id, group)) = seat {
+            group::settle(id, &group);
+        }
         if let Some(budget) = overdrawn {
             budget.relieve();
         }

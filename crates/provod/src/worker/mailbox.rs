@@ -19,6 +19,8 @@ struct Mail {
     news: bool,
     /// Nobody will bring connections any more.
     deserted: bool,
+    /// The worker is gone.
+    left: bool,
     /// The worker, while it sleeps.
     asleep: Option<Waker>,
 }
@@ -42,8 +44,27 @@ impl Mailbox {
     #[must_use]
     pub(crate) fn hand_over(&self, part: Arc<Part>) -> Option<Waker> {
         let mut mail = self.lock();
+        if mail.left {
+            // A part has its worker's mailbox: neither would ever go.
+            return None;
+        }
         mail.parts.push(part);
         mail.asleep.take()
+    }
+
+    /// The worker is gone: nobody looks at what is handed over.
+    pub(super) fn leave(&self) {
+        let mut mail = self.lock();
+        mail.left = true;
+        let parts = std::mem::take(&mut mail.parts);
+        // The last handles to messages, perhaps: behind the lock.
+        drop(mail);
+        drop(parts);
+    }
+
+    /// Whether the worker is gone.
+    pub(crate) fn is_left(&self) -> bool {
+        self.lock().left
     }
 
     /// A connection is new.

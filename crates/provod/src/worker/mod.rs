@@ -317,6 +317,7 @@ impl<H: Handler<S>, S: Send + 'static> Drop for Worker<H, S> {
     /// The runtime may drop the task at any time; nobody may wait for a connection for ever.
     fn drop(&mut self) {
         self.give_up_all();
+        self.desk.mailbox.leave();
         self.arrivals.close();
     }
 }

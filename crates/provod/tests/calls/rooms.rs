@@ -1,5 +1,6 @@
 //! Groups whose members workers serve: what is put off until their next turn keeps its place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use provod::config::DeflateConfig;
@@ -255,4 +256,139 @@ async fn nobody_is_stuck_or_forgotten_where_members_wander_speak_and_vanish() {
     }
     until(|| rooms.iter().all(Group::is_empty)).await;
     until(|| running.stats().open == 0).await;
+}
+
+/// Answers, and then says to all what it was told.
+struct Answers(Group);
+
+impl Handler for Answers {
+    type Peer = group::Member;
+
+    fn open(&self, ws: &mut Socket<'_>, (): ()) -> Self::Peer {
+        self.0.join(&ws.sender(), SlowPolicy::Close)
+    }
+
+    fn message(&self, ws: &mut Socket<'_>, _: &mut Self::Peer, message: Received<'_>) {
+        let text = message.as_text().expect("text").to_owned();
+        ws.send(format!("answer {text}")).unwrap();
+        self.0.publish(format!("all {text}"));
+        assert!(text != "panic", "as it was told");
+    }
+}
+
+#[tokio::test]
+async fn what_a_handler_publishes_goes_behind_what_it_has_sent_before() {
+    let room = Group::new();
+    let (_running, address) = call(Server::new(), Answers(room.clone())).await;
+    let mut peer = Peer::open(address).await;
+    until(|| room.len() == 1).await;
+    for n in 0..5 {
+        // From here on the worker serves it.
+        room.publish("hello");
+        peer.expect_text("hello").await;
+        peer.send(text(&format!("{n}"))).await;
+        peer.expect_text(&format!("answer {n}")).await;
+        peer.expect_text(&format!("all {n}")).await;
+    }
+    room.publish("hello");
+    peer.expect_text("hello").await;
+    peer.send(text("panic")).await;
+    peer.expect_text("answer panic").await;
+    peer.expect_text("all panic").await;
+    peer.expect_close(1011).await;
+}
+
+#[tokio::test]
+async fn a_member_whose_connection_is_gone_can_say_so_to_the_others() {
+    let mut hall = hall(Server::new()).await;
+    let group = Group::new();
+    let (mut stays, s) = hall.enter().await;
+    let (mut leaves, l) = hall.enter().await;
+    let stayed = group.join(&s.sender(), SlowPolicy::Close);
+    let left = group.join(&l.sender(), SlowPolicy::Close);
+    assert_eq!(group.publish("first").queued, 2);
+    for peer in [&mut stays, &mut leaves] {
+        peer.expect_text("first").await;
+    }
+    drop(leaves);
+    until(|| group.len() == 1).await;
+    assert_eq!(left.publish("one is gone").queued, 1);
+    stays.expect_text("one is gone").await;
+    // Nobody is left but one whom no worker serves.
+    let (_client, ws) = provod::pipe();
+    let piped = group.join(&ws.sender(), SlowPolicy::Close);
+    drop(stays);
+    until(|| group.len() == 1).await;
+    assert_eq!(left.publish("all are gone").queued, 1);
+    assert_eq!(stayed.publish("all are gone").queued, 1);
+    assert_eq!(piped.publish("to nobody").queued, 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_counts_no_more_though_its_worker_has_served_it() {
+    let mut hall = hall(Server::new()).await;
+    let group = Group::new();
+    let (mut peer, ws) = hall.enter().await;
+    let (mut other, o) = hall.enter().await;
+    let _members = [&ws, &o].map(|ws| group.join(&ws.sender(), SlowPolicy::Close));
+    assert_eq!(group.publish("first").queued, 2);
+    ws.sender().close(provod::CloseCode::NORMAL, "").unwrap();
+    assert_eq!(group.publish("late").queued, 1);
+    peer.expect_text("first").await;
+    peer.expect_close(1000).await;
+    other.expect_text("first").await;
+    other.expect_text("late").await;
+}
+
+#[tokio::test]
+async fn a_member_that_others_have_filled_up_meanwhile_is_told_of() {
+    let mut config = Config::default();
+    (config.high_water, config.hard_limit) = (4096, 8192);
+    let mut hall = hall_with(config).await;
+    let group = Group::new();
+    let (_drops, d) = hall.enter_slow().await;
+    let (_closes, c) = hall.enter_slow().await;
+    let _drops = group.join(&d.sender(), SlowPolicy::DropNewest);
+    let _closes = group.join(&c.sender(), SlowPolicy::Close);
+    assert_eq!(group.publish("first").queued, 2);
+    for ws in [&d, &c] {
+        while ws.sender().try_send(vec![0; 1024]).is_ok() {}
+    }
+    let published = group.publish("late");
+    assert_eq!((published.queued, published.dropped, published.closed), (0, 1, 1));
+}
+
+/// Bytes that tell when nobody holds them any more.
+struct Watched(#[allow(dead_code)] Arc<()>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        b"watched"
+    }
+}
+
+#[test]
+fn what_waits_for_a_worker_goes_with_it() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (group, held) = (Group::new(), Arc::new(()));
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        let first = runtime();
+        let (hall, mut peer, ws) = first.block_on(async {
+            let mut hall = hall(Server::new()).await;
+            let (peer, ws) = hall.enter().await;
+            (hall, peer, ws)
+        });
+        members.push(group.join(&ws.sender(), SlowPolicy::Close));
+        assert_eq!(group.publish("first").queued, 1);
+        first.block_on(peer.expect_text("first"));
+        // The worker has no turn any more.
+        let last = bytes::Bytes::from_owner(Watched(held.clone()));
+        assert_eq!(group.publish(last).queued, 1);
+        drop(peer);
+        drop((first, hall, ws));
+        assert_eq!(group.len(), 0);
+    }
+    drop((group, members));
+    assert_eq!(Arc::strong_count(&held), 1);
 }
