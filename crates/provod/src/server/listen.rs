@@ -194,8 +194,6 @@ impl Listener {
             }
             #[cfg(unix)]
             Self::Porch(porch) => {
-                // The runtime's own sockets do so; there may always be one more.
-                tokio::task::coop::consume_budget().await;
                 let (stream, peer) = porch.accept().await?;
                 Ok(Socket::Late(stream, peer))
             }

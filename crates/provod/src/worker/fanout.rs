@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use slab::Slab;
-
 use super::Desk;
 use super::entry::{Entry, write};
+use super::table::Table;
 use crate::driver::Cork;
 use crate::group::{Edition, Part};
 use crate::handler::Handler;
@@ -27,7 +26,7 @@ impl FanOut {
     /// Gives out what there is, as far as one turn goes; returns whether there was anything.
     pub(super) fn turn<H: Handler<S, Peer = P>, S, P>(
         &mut self,
-        entries: &mut Slab<Entry<P>>,
+        entries: &mut Table<Entry<P>>,
         desk: &mut Desk<H>,
     ) -> bool {
         let any = self.edition.is_some() || !self.parts.is_empty();
@@ -46,7 +45,7 @@ impl FanOut {
             };
             left -= 1;
             desk.at = Some(key);
-            if let Some(entry) = entries.get_mut(key as usize) {
+            if let Some(entry) = entries.get_mut(key) {
                 entry.publish(desk, key, edition);
             }
         }

@@ -16,6 +16,7 @@ mod late;
 mod mailbox;
 mod readiness;
 mod stream;
+mod table;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +26,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use provod_proto::Buffers;
-use slab::Slab;
 use tokio::time::{Instant, Sleep};
 
 use crate::driver::{Batch, panic_text};
@@ -36,6 +36,7 @@ use arrivals::Arrivals;
 use entry::Entry;
 use fanout::FanOut;
 use readiness::Readiness;
+use table::Table;
 
 pub(crate) use arrivals::{Home, New};
 pub(crate) use late::{LateTcp, Porch};
@@ -81,7 +82,7 @@ struct Keep {
 pub(crate) struct Worker<H: Handler<S>, S: Send + 'static> {
     readiness: Readiness,
     arrivals: Arc<Arrivals<S>>,
-    entries: Slab<Entry<H::Peer>>,
+    entries: Table<Entry<H::Peer>>,
     desk: Desk<H>,
     buffer: Vec<u8>,
     touched: Vec<u32>,
@@ -114,7 +115,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
         let worker = Self {
             readiness: Readiness::new()?,
             arrivals: arrivals.clone(),
-            entries: Slab::new(),
+            entries: Table::default(),
             desk,
             buffer: vec![0; READ_BUFFER],
             touched: Vec::new(),
@@ -130,14 +131,14 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
         let Self { readiness, entries, desk, buffer, .. } = self;
         let before = std::mem::take(&mut desk.again);
         let tell = |key: u32, ready| {
-            if let Some(entry) = entries.get_mut(key as usize) {
+            if let Some(entry) = entries.get_mut(key) {
                 desk.at = Some(key);
                 entry.ready(desk, key, ready, buffer);
             }
         };
         let ready = if before.is_empty() { readiness.poll(cx, tell) } else { readiness.look(tell) };
         for key in &before {
-            if let Some(entry) = entries.get_mut(*key as usize) {
+            if let Some(entry) = entries.get_mut(*key) {
                 desk.at = Some(*key);
                 entry.read_on(desk, *key, buffer);
             }
@@ -157,7 +158,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
             self.adopt(new);
         }
         for key in &self.touched {
-            if let Some(entry) = self.entries.get_mut(*key as usize) {
+            if let Some(entry) = self.entries.get_mut(*key) {
                 self.desk.at = Some(*key);
                 entry.touched(&mut self.desk, *key);
             }
@@ -168,11 +169,10 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     }
 
     fn adopt(&mut self, new: New<S>) {
-        let slot = self.entries.vacant_entry();
-        let Ok(key) = u32::try_from(slot.key()) else { return new.give_up() };
+        let Some(key) = self.entries.next_key() else { return new.give_up() };
         let New { mut stream, shared, carry, state, guard } = new;
         let registered = self.readiness.register(&mut stream, key);
-        let entry = slot.insert(Entry::new(stream, shared, guard));
+        let Some(entry) = self.entries.insert(Entry::new(stream, shared, guard)) else { return };
         self.desk.at = Some(key);
         entry.open(&mut self.desk, key, state, registered.err(), carry);
     }
@@ -181,7 +181,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
         let mut rang = false;
         while let Some((tick, key)) = self.desk.alarms.ring(self.desk.now) {
             rang = true;
-            if let Some(entry) = self.entries.get_mut(key as usize) {
+            if let Some(entry) = self.entries.get_mut(key) {
                 self.desk.at = Some(key);
                 entry.alarm(&mut self.desk, key, tick);
             }
@@ -216,7 +216,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     fn sweep(&mut self) {
         while let Some(key) = self.desk.over.pop() {
             self.desk.at = Some(key);
-            self.entries.try_remove(key as usize);
+            self.entries.remove(key);
         }
         self.desk.at = None;
     }
@@ -265,7 +265,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
         }));
         match hurt {
             Some(key) => {
-                if let Some(entry) = self.entries.get(key as usize) {
+                if let Some(entry) = self.entries.get_mut(key) {
                     entry.shared.lock().counters.panics.add(1);
                 }
                 self.give_up(key);
@@ -274,12 +274,12 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
         }
         // Changes are told once, and some may have been told and not handled.
         self.desk.again.clear();
-        self.desk.again.extend(self.entries.iter().map(|(key, _)| key as u32));
+        self.desk.again.extend(self.entries.keys());
     }
 
     fn give_up(&mut self, key: u32) {
         self.desk.over.retain(|over| *over != key);
-        let Some(mut entry) = self.entries.try_remove(key as usize) else { return };
+        let Some(mut entry) = self.entries.remove(key) else { return };
         // Nobody may wait for a connection for ever, whatever panics.
         // It goes on where it was when a waker panicked, which is called only once.
         for _ in 0..2 {
@@ -291,8 +291,7 @@ impl<H: Handler<S>, S: Send + 'static> Worker<H, S> {
     }
 
     fn give_up_all(&mut self) {
-        let keys: Vec<_> = self.entries.iter().map(|(key, _)| key as u32).collect();
-        keys.into_iter().for_each(|key| self.give_up(key));
+        self.entries.keys().into_iter().for_each(|key| self.give_up(key));
     }
 }
 
