@@ -53,7 +53,7 @@ pub(super) async fn accept<S: Send + 'static>(
                     socket,
                 );
                 burst += 1;
-                if burst % BURST == 0 {
+                if burst.is_multiple_of(BURST) {
                     tokio::task::yield_now().await;
                 }
             }
