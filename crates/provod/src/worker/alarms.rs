@@ -16,8 +16,9 @@ pub(super) struct Tick(u64);
 pub(super) struct Alarms {
     start: Instant,
     /// The keys of connections, by when to look at them. A connection that was set anew stands in
-    /// several places and knows itself which one counts. One that has ended stays until its tick, which is bounded: some 8 bytes for each that was
-    /// opened within the last 45 seconds of the default keepalive.
+    /// several places and knows itself which one counts. One that has ended stays until its tick,
+    /// which is bounded: some 8 bytes for each that was opened within the last 45 seconds of the
+    /// default keepalive.
     keys: BTreeMap<Tick, Vec<u32>>,
 }
 
