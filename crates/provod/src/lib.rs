@@ -57,6 +57,9 @@ mod runtime;
 mod sender;
 pub mod server;
 mod streaming;
+#[cfg(feature = "tls")]
+#[expect(dead_code, reason = "clients and servers come next")]
+mod tls;
 mod trace;
 mod transport;
 mod websocket;

@@ -1,6 +1,7 @@
 //! Reading an HTTP/1.1 head as it arrives, and what a head is once it is whole.
 
 mod fields;
+mod parts;
 mod scan;
 #[cfg(test)]
 mod tests;

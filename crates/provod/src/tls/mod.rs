@@ -1,0 +1,16 @@
+//! TLS (RFC 8446) for clients and servers, over rustls.
+//!
+//! The crypto provider is always passed along: nothing here reads or sets the process-wide default,
+//! so that it does not matter which ones the rest of a program brings.
+
+pub(crate) mod pem;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+/// The cryptography that is used wherever the application does not bring a configuration of its
+/// own.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
