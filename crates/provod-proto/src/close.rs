@@ -173,6 +173,17 @@ pub struct Closed {
 }
 
 impl Closed {
+    /// The end of a connection that something else has driven, such as a browser.
+    #[must_use]
+    pub fn new(
+        cause: Cause,
+        received: Option<Option<CloseFrame>>,
+        sent: Option<Option<CloseFrame>>,
+        unsent: usize,
+    ) -> Self {
+        Self { cause, received, sent, unsent }
+    }
+
     /// Both ends sent their Close frames (RFC 6455 section 7.1.4).
     #[must_use]
     pub fn is_clean(&self) -> bool {

@@ -39,29 +39,50 @@
 //! what a user's page shows), `game` (positions 20 times a second), `seed_server` and
 //! `seed_client`.
 
+#[cfg(not(target_family = "wasm"))]
 mod budget;
+#[cfg(not(target_family = "wasm"))]
 pub mod client;
+#[cfg(not(target_family = "wasm"))]
 pub mod config;
+#[cfg(not(target_family = "wasm"))]
 mod counters;
 #[cfg(doctest)]
 mod documents;
+#[cfg(not(target_family = "wasm"))]
 mod driver;
+#[cfg(not(target_family = "wasm"))]
 pub mod error;
+#[cfg(not(target_family = "wasm"))]
 mod futures;
+#[cfg(not(target_family = "wasm"))]
 pub mod group;
+#[cfg(not(target_family = "wasm"))]
 pub mod handler;
 mod one_line;
+#[cfg(not(target_family = "wasm"))]
 mod pipe;
+#[cfg(not(target_family = "wasm"))]
 mod receiver;
+#[cfg(not(target_family = "wasm"))]
 mod runtime;
+#[cfg(not(target_family = "wasm"))]
 mod sender;
+#[cfg(not(target_family = "wasm"))]
 pub mod server;
+#[cfg(not(target_family = "wasm"))]
 mod streaming;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", not(target_family = "wasm")))]
 #[expect(dead_code, reason = "clients and servers come next")]
 mod tls;
+#[cfg(not(target_family = "wasm"))]
 mod trace;
+#[cfg(not(target_family = "wasm"))]
 mod transport;
+mod try_send;
+#[cfg(target_family = "wasm")]
+mod web;
+#[cfg(not(target_family = "wasm"))]
 mod websocket;
 #[cfg(unix)]
 mod worker;
@@ -99,9 +120,12 @@ mod worker;
 /// # }
 /// ```
 pub mod message {
-    pub use provod_proto::{Compress, Message, MessageKind, Prepared, Utf8Bytes};
+    pub use provod_proto::{Message, MessageKind, Utf8Bytes};
 
+    #[cfg(not(target_family = "wasm"))]
     pub use crate::streaming::{MessageReader, MessageWriter};
+    #[cfg(not(target_family = "wasm"))]
+    pub use provod_proto::{Compress, Prepared};
 }
 
 /// How a connection ended (RFC 6455 section 7).
@@ -130,10 +154,13 @@ pub mod close {
 }
 
 /// What a handler may fail with: any error.
+#[cfg(not(target_family = "wasm"))]
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use provod_proto as proto;
-pub use provod_proto::{CloseCode, Closed, Message, Prepared, Utf8Bytes};
+#[cfg(not(target_family = "wasm"))]
+pub use provod_proto::Prepared;
+pub use provod_proto::{CloseCode, Closed, Message, Utf8Bytes};
 
 #[doc(inline)]
 pub use client::{Client, connect};
@@ -141,13 +168,22 @@ pub use client::{Client, connect};
 pub use config::Config;
 #[doc(inline)]
 pub use error::Error;
+#[cfg(not(target_family = "wasm"))]
 #[doc(inline)]
 pub use group::Group;
+#[cfg(not(target_family = "wasm"))]
 #[doc(inline)]
 pub use handler::Handler;
+#[cfg(not(target_family = "wasm"))]
 pub use pipe::{pipe, pipe_with};
+#[cfg(not(target_family = "wasm"))]
 pub use receiver::Receiver;
+#[cfg(not(target_family = "wasm"))]
 pub use sender::Sender;
+#[cfg(not(target_family = "wasm"))]
 #[doc(inline)]
 pub use server::{Server, serve};
+#[cfg(target_family = "wasm")]
+pub use web::{Receiver, Sender, WebSocket, client, config, error};
+#[cfg(not(target_family = "wasm"))]
 pub use websocket::WebSocket;
