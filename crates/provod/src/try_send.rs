@@ -14,6 +14,7 @@ pub enum TrySendError<T> {
 }
 
 impl<T> TrySendError<T> {
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> TrySendError<U> {
         match self {
             Self::Full(message) => TrySendError::Full(f(message)),

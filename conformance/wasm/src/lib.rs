@@ -1,0 +1,187 @@
+//! What a page does with the client compiled for the browser: each function is called by a test,
+//! and throws what went wrong.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use provod::close::Cause;
+use provod::error::TrySendError;
+use provod::{Client, CloseCode, Config, Message, WebSocket};
+use wasm_bindgen::prelude::*;
+
+type Outcome = Result<(), String>;
+
+/// Fails with the place and both values.
+macro_rules! same {
+    ($left:expr, $right:expr) => {
+        match (&$left, &$right) {
+            (left, right) if left == right => {}
+            (left, right) => return Err(format!("line {}: {left:?}, not {right:?}", line!())),
+        }
+    };
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+async fn open(url: &str) -> Result<WebSocket, String> {
+    provod::connect(url).await.map_err(text)
+}
+
+/// Polls once and drops what has not ended.
+async fn once<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Messages of each kind and many lengths, behind each other.
+#[wasm_bindgen]
+pub async fn echoes(url: String) -> Outcome {
+    let mut ws = open(&url).await?;
+    let mut all = vec![
+        Message::from("Привет, сервер! 🎉"),
+        Message::from(""),
+        Message::from(Vec::new()),
+        Message::from(vec![0, 255, 128]),
+    ];
+    for length in [125, 126, 65_535, 65_536, 3 << 20] {
+        all.push(Message::from("ü".repeat(length)));
+        all.push(Message::from(vec![7; length]));
+    }
+    for message in &all {
+        ws.send(message.clone()).await.map_err(text)?;
+    }
+    for message in &all {
+        same!(ws.recv().await.map_err(text)?.as_ref(), Some(message));
+    }
+    let closed = ws.close(4321, "до свидания").await.map_err(text)?;
+    same!(closed.cause, Cause::Local);
+    same!((closed.code(), closed.is_clean(), closed.unsent), (CloseCode::from(4321), true, 0));
+    same!(ws.recv().await.map_err(text)?, None);
+    match ws.send("too late").await {
+        Err(e) if e.is_closed() => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// A `recv` that is dropped loses nothing; the receiver is a stream; senders are many.
+#[wasm_bindgen]
+pub async fn handles(url: String) -> Outcome {
+    let (sender, mut receiver) = open(&url).await?.split();
+    for n in 0..20 {
+        same!(once(receiver.recv()).await.is_none(), true);
+        sender.clone().send(n.to_string()).await.map_err(text)?;
+        same!(receiver.next().await.transpose().map_err(text)?, Some(n.to_string().into()));
+    }
+    drop(receiver);
+    match sender.try_send("nobody listens") {
+        Err(TrySendError::Closed(message)) => {
+            same!(message.as_text(), Some("nobody listens"));
+            Ok(())
+        }
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// What the browser holds is bounded.
+#[wasm_bindgen]
+pub async fn bounded_queue(url: String) -> Outcome {
+    let mut config = Config::default();
+    config.hard_limit = 1 << 20;
+    let ws = Client::new(&url).config(config).connect().await.map_err(text)?;
+    let part = Message::from(vec![1; 512 << 10]);
+    let mut taken = 0;
+    let full = loop {
+        match ws.try_send(part.clone()) {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+        if taken > 64 {
+            return Err("it takes everything".to_owned());
+        }
+    };
+    same!(full, TrySendError::Full(part));
+    same!(ws.buffered_amount() <= 2 << 20, true);
+    same!(ws.send("behind it").now_or_never().is_none(), true);
+    ws.drained().await;
+    same!(ws.buffered_amount() <= 64 << 10, true);
+    Ok(())
+}
+
+/// What is received and not taken is bounded.
+#[wasm_bindgen]
+pub async fn bounded_inbox(url: String) -> Outcome {
+    let mut config = Config::default();
+    config.receive_limit = 100_000;
+    let mut ws = Client::new(&url).config(config).connect().await.map_err(text)?;
+    for _ in 0..3 {
+        ws.send(vec![0; 40_000]).await.map_err(text)?;
+    }
+    same!(ws.closed().await.cause, Cause::Local);
+    for _ in 0..3 {
+        same!(ws.recv().await.map_err(text)?.map(|m| m.len()), Some(40_000));
+    }
+    match ws.recv().await {
+        Err(e) if e.is_limit() => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// Where nobody listens, where the address is none, and what a page must not say.
+#[wasm_bindgen]
+pub async fn refusals(url: String, nobody: String) -> Outcome {
+    let error = provod::connect(format!("{nobody}?token=secret")).await.err().map(|e| (e.is_connect(), text(e)));
+    let Some((true, line)) = error else { return Err(format!("{error:?}")) };
+    same!(line.contains("secret"), false);
+    match provod::connect("gopher://example.com/").await {
+        Err(e) if e.is_usage() => {}
+        other => return Err(format!("{other:?}")),
+    }
+    match Client::new(&url).subprotocol("not a token").connect().await {
+        Err(e) if e.is_usage() => {}
+        other => return Err(format!("{other:?}")),
+    }
+    let mut ws = open(&url).await?;
+    for code in [1001, 1009, 2999, 5000] {
+        match ws.close(code, "").await {
+            Err(e) if e.is_usage() => {}
+            other => return Err(format!("{code}: {other:?}")),
+        }
+    }
+    match ws.close(1000, "r".repeat(124)).await {
+        Err(e) if e.is_usage() => {}
+        other => return Err(format!("{other:?}")),
+    }
+    ws.send("still open").await.map_err(text)
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// The test waits for this.
+    #[wasm_bindgen(js_name = onReady)]
+    fn on_ready();
+}
+
+/// Waits for the end that the server brings about; returns how it came.
+#[wasm_bindgen]
+pub async fn ended(url: String) -> Result<String, String> {
+    let mut ws = open(&url).await?;
+    ws.send("ready").await.map_err(text)?;
+    let end = loop {
+        match ws.recv().await {
+            Ok(Some(_)) => on_ready(),
+            Ok(None) => break "closed",
+            Err(e) if e.is_lost() => break "lost",
+            Err(e) => return Err(text(e)),
+        }
+    };
+    let closed = ws.closed().await;
+    Ok(format!("{end} {} {:?}", closed.code(), closed.cause))
+}

@@ -1,0 +1,105 @@
+// The client compiled for the browser, in Chromium: `conformance/wasm/build`, and
+// `cargo build --release`.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import { after, before, test } from 'node:test';
+import { launch, open } from '../browser/helpers.mjs';
+import { PATIENCE_MS, Program, built, within } from '../programs.mjs';
+
+const PAGE = new URL('../.cache/wasm/page/', import.meta.url);
+const TYPES = { js: 'text/javascript', wasm: 'application/wasm' };
+
+let server;
+let pages;
+let browser;
+
+/** Serves what the build has made. */
+async function servePage() {
+  const files = http.createServer(async (request, response) => {
+    const name = /^\/(provod_wasm_tests(?:_bg)?\.(js|wasm))$/.exec(request.url);
+    response.writeHead(200, { 'Content-Type': name ? TYPES[name[2]] : 'text/html' });
+    response.end(name ? await readFile(new URL(name[1], PAGE)) : '<!doctype html><title>page</title>');
+  });
+  files.listen(0, '127.0.0.1');
+  await once(files, 'listening');
+  return files;
+}
+
+/** A page in which `call` calls the module's functions. */
+async function openModule(page) {
+  page = await open(browser, `http://127.0.0.1:${pages.address().port}/`);
+  await page.evaluate(async () => {
+    const module = await import('/provod_wasm_tests.js');
+    await module.default({ module_or_path: '/provod_wasm_tests_bg.wasm' });
+    window.module = module;
+  });
+  page.call = (name, ...args) => within(page.evaluate(async ([name, args]) => {
+    try {
+      return { value: await window.module[name](...args) };
+    } catch (error) {
+      return { error: String(error) };
+    }
+  }, [name, args]).then(({ value, error }) => {
+    assert.equal(error, undefined, `${name}: ${error}`);
+    return value;
+  }), name, PATIENCE_MS * 2);
+  return page;
+}
+
+before(async () => {
+  server = await Program.start(built('provod', 'PROVOD_BIN'), 'listen', '127.0.0.1:0');
+  pages = await servePage();
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  pages?.closeAllConnections();
+  pages?.close();
+  server?.kill();
+});
+
+const url = () => `ws://127.0.0.1:${server.port}/`;
+
+for (const name of ['echoes', 'handles', 'bounded_queue', 'bounded_inbox']) {
+  test(name.replace('_', ' '), async () => {
+    const page = await openModule();
+    await page.call(name, url());
+    assert.deepEqual(page.mistakes.filter((text) => !text.startsWith('talks to ws:')), []);
+    await page.close();
+  });
+}
+
+test('refusals', async () => {
+  const nobody = http.createServer();
+  nobody.listen(0, '127.0.0.1');
+  await once(nobody, 'listening');
+  const { port } = nobody.address();
+  nobody.close();
+  const page = await openModule();
+  await page.call('refusals', url(), `ws://127.0.0.1:${port}/path`);
+  await page.close();
+});
+
+test('the end that a server brings about', async () => {
+  const page = await openModule();
+  for (const [signal, expected] of [['SIGINT', 'closed 1001 Peer'], ['SIGKILL', 'lost 1006 Lost']]) {
+    const doomed = await Program.start(built('provod', 'PROVOD_BIN'), 'listen', '127.0.0.1:0');
+    try {
+      await page.evaluate(() => {
+        document.title = 'waiting';
+        window.onReady = () => { document.title = 'ready'; };
+      });
+      const ended = page.call('ended', `ws://127.0.0.1:${doomed.port}/`);
+      await page.waitForFunction(() => document.title === 'ready');
+      doomed.child.kill(signal);
+      assert.equal(await ended, expected);
+    } finally {
+      doomed.kill();
+    }
+  }
+  await page.close();
+});
