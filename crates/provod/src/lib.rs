@@ -17,6 +17,7 @@
 //!   subprotocols, compression, a time limit for each step.
 //! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits,
 //!   origins, compression, workers, an answer for each request, a graceful drain.
+//! - [`Reconnecting`] connects again by itself, and says what became of each message.
 //! - [`WebSocket`] receives and sends; its [`Sender`] can be cloned and given to any task.
 //! - [`Group`] sends one message to many, encoded and compressed once; what happens to those who
 //!   read too slowly is a [`SlowPolicy`](group::SlowPolicy). A
@@ -25,7 +26,7 @@
 //!   ends in memory, for tests. The crate `provod-testkit` has a peer that follows a script, and a
 //!   bad network.
 //! - What is set or asked rarely is a module deeper: [`client`], [`server`], [`config`],
-//!   [`message`], [`close`], [`group`], [`error`].
+//!   [`message`], [`close`], [`group`], [`reconnect`], [`error`].
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!
 //! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the
@@ -53,6 +54,7 @@ pub mod handler;
 mod one_line;
 mod pipe;
 mod receiver;
+pub mod reconnect;
 mod runtime;
 mod sender;
 pub mod server;
@@ -147,6 +149,8 @@ pub use group::Group;
 pub use handler::Handler;
 pub use pipe::{pipe, pipe_with};
 pub use receiver::Receiver;
+#[doc(inline)]
+pub use reconnect::Reconnecting;
 pub use sender::Sender;
 #[doc(inline)]
 pub use server::{Server, serve};
