@@ -49,12 +49,12 @@ pub use setup::{Attempt, Backoff, Setup};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let server = provod::Server::new().bind("127.0.0.1:0");
+/// # let server = provod::Server::new().listen("127.0.0.1:0");
 /// # let running = server.start(|mut ws: provod::WebSocket| async move {
 /// #     while let Some(message) = ws.recv().await? { ws.send(message).await? }
 /// #     Ok(())
 /// # }).await?;
-/// # let url = format!("ws://{}/", running.addrs()[0]);
+/// # let url = format!("ws://{}/", running.addresses()[0]);
 /// use provod::Client;
 /// use provod::reconnect::Delivery;
 ///

@@ -162,7 +162,11 @@ async fn check(case: &Case) -> bool {
     let order: Vec<_> = messages().into_iter().filter(|m| received.contains(m)).collect();
     if case.resend {
         let mut first = Vec::new();
-        received.into_iter().for_each(|m| if !first.contains(&m) { first.push(m) });
+        received.into_iter().for_each(|m| {
+            if !first.contains(&m) {
+                first.push(m)
+            }
+        });
         assert_eq!(first, order, "{case:?}");
     } else {
         assert_eq!(received, order, "{case:?}");
@@ -185,8 +189,7 @@ async fn at_every_byte(to_server: bool, compressed: bool) {
             for at in 0.. {
                 assert!(at < 3000, "no cut is behind the conversation: {kind}");
                 let mut case = Case { compressed, resend, once, ..Case::plain() };
-                let faults =
-                    if to_server { &mut case.to_server } else { &mut case.to_client };
+                let faults = if to_server { &mut case.to_server } else { &mut case.to_client };
                 *faults = fault(Faults::none(), at);
                 if check(&case).await {
                     break;
