@@ -25,6 +25,7 @@
 //! - [`Client::connect_over`] and [`Server::accept_over`] work on any stream; [`pipe`] connects two
 //!   ends in memory, for tests. The crate `provod-testkit` has a peer that follows a script, and a
 //!   bad network.
+//! - [`blocking`] is a client whose calls wait, for programs without async.
 //! - What is set or asked rarely is a module deeper: [`client`], [`server`], [`config`],
 //!   [`message`], [`close`], [`group`], [`reconnect`], [`error`].
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
@@ -40,6 +41,7 @@
 //! what a user's page shows), `game` (positions 20 times a second), `seed_server` and
 //! `seed_client`.
 
+pub mod blocking;
 mod budget;
 pub mod client;
 pub mod config;

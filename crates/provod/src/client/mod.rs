@@ -297,6 +297,13 @@ impl Client {
     }
 }
 
+/// A client with all defaults.
+impl<T: AsRef<str>> From<T> for Client {
+    fn from(url: T) -> Self {
+        Self::new(url)
+    }
+}
+
 impl fmt::Debug for Client {
     /// What may be secret stays out: user, password and query of the URL, values of headers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
