@@ -131,6 +131,8 @@ struct Rare {
     output_lost: Option<usize>,
     /// Bytes that were queued and were given up by [`Connection::shed`].
     given_up: usize,
+    /// Marks that the transport will never reach, since what they marked was given up.
+    marks_given_up: u64,
     closed: Option<Closed>,
     trace: Vec<TracedFrame>,
 }
@@ -332,7 +334,9 @@ impl Connection {
         if self.is_output_lost() {
             return;
         }
-        self.rare().output_lost = Some(self.outgoing.abandon());
+        let lost = self.outgoing.abandon();
+        self.rare().output_lost = Some(lost.bytes);
+        self.rare().marks_given_up += lost.marks;
         self.rare().cause.get_or_insert(Cause::Lost);
         self.timers.stop(TimerKind::Ping);
         self.timers.stop(TimerKind::PongDeadline);

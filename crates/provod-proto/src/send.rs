@@ -78,6 +78,14 @@ pub(crate) struct Outgoing {
     marked: u64,
 }
 
+/// What was queued and will never leave.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct GivenUp {
+    pub(crate) bytes: usize,
+    /// Marks that the transport has not reached.
+    pub(crate) marks: u64,
+}
+
 /// A frame that was encoded in a step, for keepalive and the trace.
 pub(crate) struct Encoded {
     pub(crate) header: FrameHeader,
@@ -126,6 +134,21 @@ impl Outgoing {
             self.push(Pending::whole(opcode, message.into_bytes(), form));
         }
         Ok(())
+    }
+
+    /// Queues a message with a mark at its first byte; returns how many marks there were before.
+    pub(crate) fn message_marked(
+        &mut self,
+        message: Message,
+        compress: Compress,
+        config: &Config,
+    ) -> Result<u64, UsageError> {
+        self.may_begin()?;
+        let form = self.form(message.len(), compress, config.compression.threshold);
+        let pending = Pending::whole(message.kind().opcode(), message.into_bytes(), form);
+        self.queue.get_or_insert_default().push_marked(pending);
+        self.marked += 1;
+        Ok(self.marked - 1)
     }
 
     #[inline]
@@ -377,21 +400,24 @@ impl Outgoing {
 
     // ---- giving up ----
 
-    /// Gives up all that is queued, for good; returns how many bytes that were.
-    pub(crate) fn abandon(&mut self) -> usize {
-        let lost = self.abandon_waiting() + self.encoded();
+    /// Gives up all that is queued, for good; returns what that was.
+    pub(crate) fn abandon(&mut self) -> GivenUp {
+        let waiting = self.abandon_waiting();
+        let marks = self.wire.as_ref().map_or(0, |wire| wire.marks() as u64);
+        let lost = GivenUp { bytes: waiting.bytes + self.encoded(), marks: waiting.marks + marks };
         self.wire = None;
         self.closing = Some(Box::new(Closing { frame: None, over: true }));
         lost
     }
 
     /// Gives up all that is not encoded but a Close, and the compressor; nothing but a Close may be
-    /// queued after it. Returns how many bytes that were.
-    pub(crate) fn abandon_waiting(&mut self) -> usize {
+    /// queued after it. Returns what that was.
+    pub(crate) fn abandon_waiting(&mut self) -> GivenUp {
         if let Some(coding) = &mut self.coding {
             coding.deflate = None;
         }
-        self.queue.take().map_or(0, |queue| queue.bytes)
+        let queue = self.queue.take();
+        queue.map_or_else(GivenUp::default, |q| GivenUp { bytes: q.bytes, marks: q.marks })
     }
 
     fn drop_empty_queue(&mut self) {

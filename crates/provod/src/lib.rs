@@ -17,6 +17,7 @@
 //!   subprotocols, compression, a time limit for each step.
 //! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits,
 //!   origins, compression, workers, an answer for each request, a graceful drain.
+//! - [`Reconnecting`] connects again by itself, and says what became of each message.
 //! - [`WebSocket`] receives and sends; its [`Sender`] can be cloned and given to any task.
 //! - [`Group`] sends one message to many, encoded and compressed once; what happens to those who
 //!   read too slowly is a [`SlowPolicy`](group::SlowPolicy). A
@@ -24,8 +25,9 @@
 //! - [`Client::connect_over`] and [`Server::accept_over`] work on any stream; [`pipe`] connects two
 //!   ends in memory, for tests. The crate `provod-testkit` has a peer that follows a script, and a
 //!   bad network.
+//! - [`blocking`] is a client whose calls wait, for programs without async.
 //! - What is set or asked rarely is a module deeper: [`client`], [`server`], [`config`],
-//!   [`message`], [`close`], [`group`], [`error`].
+//!   [`message`], [`close`], [`group`], [`reconnect`], [`error`].
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!
 //! Nothing needs to be flushed, Pings are answered and a silent peer is noticed whatever the
@@ -39,6 +41,8 @@
 //! what a user's page shows), `game` (positions 20 times a second), `seed_server` and
 //! `seed_client`.
 
+#[cfg(not(target_family = "wasm"))]
+pub mod blocking;
 #[cfg(not(target_family = "wasm"))]
 mod budget;
 #[cfg(not(target_family = "wasm"))]
@@ -64,6 +68,7 @@ mod one_line;
 mod pipe;
 #[cfg(not(target_family = "wasm"))]
 mod receiver;
+pub mod reconnect;
 #[cfg(not(target_family = "wasm"))]
 mod runtime;
 #[cfg(not(target_family = "wasm"))]
@@ -154,7 +159,6 @@ pub mod close {
 }
 
 /// What a handler may fail with: any error.
-#[cfg(not(target_family = "wasm"))]
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use provod_proto as proto;
@@ -178,6 +182,8 @@ pub use handler::Handler;
 pub use pipe::{pipe, pipe_with};
 #[cfg(not(target_family = "wasm"))]
 pub use receiver::Receiver;
+#[doc(inline)]
+pub use reconnect::Reconnecting;
 #[cfg(not(target_family = "wasm"))]
 pub use sender::Sender;
 #[cfg(not(target_family = "wasm"))]

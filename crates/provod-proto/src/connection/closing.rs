@@ -50,8 +50,11 @@ impl Connection {
             }
             Action::End => {
                 let sent = self.outgoing.close_sent().cloned();
-                let unsent = self.outgoing.abandon();
-                self.settle(sent, unsent);
+                let lost = self.outgoing.abandon();
+                if lost.marks > 0 {
+                    self.rare().marks_given_up += lost.marks;
+                }
+                self.settle(sent, lost.bytes);
                 self.half_close = false;
                 self.timers = Timers::default();
             }

@@ -33,6 +33,18 @@ impl Connection {
         self.outgoing.message(message, compress, &self.config)
     }
 
+    /// Queues a message with a mark at its first byte and returns the number of the mark. Once
+    /// [`marks_reached`](Self::marks_reached) is above that number, the transport has taken at
+    /// least one byte of the message; when the connection has ended and it is not, none.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_marked(&mut self, message: Message, compress: Compress) -> Result<u64, UsageError> {
+        self.may_send()?;
+        self.outgoing.message_marked(message, compress, &self.config)
+    }
+
     /// Queues a message whose bytes are borrowed, whole. They are copied once, to where they are
     /// written from: the cheapest way to send what is short or lies elsewhere. A long message that
     /// is owned already goes through [`send_with`](Self::send_with), which does not copy it.
@@ -191,7 +203,8 @@ impl Connection {
         let error = Error::from(LimitError::MemoryBudget);
         self.incoming.abandon();
         let given_up = self.outgoing.abandon_waiting();
-        self.rare().given_up += given_up;
+        self.rare().given_up += given_up.bytes;
+        self.rare().marks_given_up += given_up.marks;
         if self.is_receiving() || self.is_close_held() {
             self.fail(error.clone(), now);
             self.turn(Input::Release, now);

@@ -52,10 +52,19 @@ impl Connection {
         self.incoming.held()
     }
 
-    /// How many of the marks that [`mark`](Self::mark) made the transport has reached.
+    /// How many marks the transport has passed, or will never reach because what they marked was
+    /// given up.
     #[must_use]
     pub fn marks_passed(&self) -> u64 {
         self.outgoing.marks_passed()
+    }
+
+    /// How many marks the transport has really reached: as [`marks_passed`](Self::marks_passed),
+    /// without those of what was given up.
+    #[must_use]
+    pub fn marks_reached(&self) -> u64 {
+        let given_up = self.rare.as_ref().map_or(0, |rare| rare.marks_given_up);
+        self.outgoing.marks_passed().saturating_sub(given_up)
     }
 
     /// The window, as a power of two, that this end compresses messages with; `None` where it does

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::queue::{Form, LEAST_HEADER, Pending, Queue};
+use super::queue::{Form, LEAST_HEADER, Pending, Queue, Rest};
 use super::{Encoded, FILL_INPUT, Outgoing, WIRE_TARGET};
 use crate::config::Config;
 use crate::frame::{FrameHeader, MAX_HEADER, OpCode};
@@ -77,10 +77,11 @@ impl Outgoing {
         config: &Config,
     ) -> Option<Encoded> {
         let size = config.fragment_size.max(1);
-        let whole = !queue.midway && pending.last && pending.data.len() <= size;
+        let last = pending.rest == Rest::None;
+        let whole = !queue.midway && last && pending.data.len() <= size;
         let piece = pending.data.split_to(pending.data.len().min(size));
         queue.bytes -= piece.len();
-        let fin = pending.last && pending.data.is_empty();
+        let fin = last && pending.data.is_empty();
         queue.midway = !fin;
         let mut form = pending.form;
         let mut payload = piece;
@@ -89,7 +90,7 @@ impl Outgoing {
         {
             let mut out = Vec::new();
             deflate.compressor.compress(&payload, fin, &mut out);
-            if !pending.data.is_empty() || (pending.flush && !fin) {
+            if !pending.data.is_empty() || pending.rest == Rest::Flushed {
                 // A fragment leaves as such: the peer can go on with it, and one step stays one
                 // step.
                 deflate.compressor.flush(&mut out);
@@ -105,6 +106,10 @@ impl Outgoing {
             self.foreign_history();
         }
         let kind = pending.opcode;
+        if std::mem::take(&mut pending.marked) {
+            queue.marks -= 1;
+            self.wire.get_or_insert_default().mark_next();
+        }
         let mut marks = 0;
         if pending.data.is_empty() {
             queue.bytes -= LEAST_HEADER;

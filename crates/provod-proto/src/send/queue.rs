@@ -22,19 +22,33 @@ pub(super) struct Pending {
     /// Text or Binary; only the first frame of the message carries it.
     pub(super) opcode: OpCode,
     pub(super) data: Bytes,
-    /// The last piece of its message.
-    pub(super) last: bool,
-    /// The compressor keeps nothing of it for later.
-    pub(super) flush: bool,
+    pub(super) rest: Rest,
     pub(super) form: Form,
+    /// There is a mark at its first byte.
+    pub(super) marked: bool,
     /// Marks at its end.
     pub(super) marks: u32,
+}
+
+// Thousands of them may wait.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Pending>() <= 40);
+
+/// What follows a piece of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing: it is the last one.
+    None,
+    /// More.
+    More,
+    /// More, and the compressor keeps nothing of what is there for later.
+    Flushed,
 }
 
 impl Pending {
     /// A whole message, or the last piece of one.
     pub(super) fn whole(opcode: OpCode, data: Bytes, form: Form) -> Self {
-        Self { opcode, data, last: true, flush: false, form, marks: 0 }
+        Self { opcode, data, rest: Rest::None, form, marked: false, marks: 0 }
     }
 }
 
@@ -77,7 +91,7 @@ pub(super) struct Queue {
     pub(super) midway: bool,
     /// The bytes of `waiting`, and the least header of each.
     pub(super) bytes: usize,
-    /// Marks behind messages that wait.
+    /// Marks of messages that wait.
     pub(super) marks: u64,
 }
 
@@ -90,6 +104,12 @@ impl Queue {
     pub(super) fn push(&mut self, pending: Pending) {
         self.bytes += LEAST_HEADER + pending.data.len();
         self.waiting.push_back(pending);
+    }
+
+    /// A whole message with a mark at its first byte.
+    pub(super) fn push_marked(&mut self, pending: Pending) {
+        self.marks += 1;
+        self.push(Pending { marked: true, ..pending });
     }
 
     pub(super) fn pong(&mut self, payload: Bytes) {
@@ -126,7 +146,8 @@ impl Queue {
         }
         *begun = true;
         let whole = Pending::whole(*opcode, data, *form);
-        let pending = Pending { last, ..whole };
+        let rest = if last { Rest::None } else { Rest::More };
+        let pending = Pending { rest, ..whole };
         if last {
             self.stream = None;
         }
@@ -146,11 +167,11 @@ impl Queue {
             return Ok(());
         }
         match self.waiting.back_mut() {
-            Some(back) if !back.last => back.flush = true,
+            Some(back) if back.rest != Rest::None => back.rest = Rest::Flushed,
             _ => {
                 let data = Bytes::new();
                 let whole = Pending::whole(opcode, data, form);
-                self.push(Pending { last: false, flush: true, ..whole });
+                self.push(Pending { rest: Rest::Flushed, ..whole });
             }
         }
         Ok(())

@@ -63,6 +63,11 @@ impl Wire {
         }
     }
 
+    /// Marks the first byte of the frame that comes next: it is reached when that byte is taken.
+    pub(crate) fn mark_next(&mut self) {
+        self.marks.push_back(self.advanced + self.len as u64 + 1);
+    }
+
     /// Marks that the transport has not reached.
     pub(crate) fn marks(&self) -> usize {
         self.marks.len()

@@ -248,6 +248,23 @@ impl Client {
         open::open(self, request, &address, io, peer.to_string()).await
     }
 
+    /// A client that connects with these settings, and connects again whenever its connection is
+    /// lost.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut ws = provod::Client::new("ws://example.com/feed").reconnecting().start()?;
+    /// ws.send("subscribe").await?;
+    /// while let Some(message) = ws.recv().await {
+    ///     println!("{message:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reconnecting(self) -> crate::reconnect::Setup {
+        crate::reconnect::Setup::new(self)
+    }
+
     /// Opens a WebSocket on a stream that is connected already, such as a tunnel, a TLS stream or a
     /// pipe; the URL says what is asked for there. The server's side of this is
     /// [`Server::accept_over`](crate::Server::accept_over).
@@ -277,6 +294,13 @@ impl Client {
         let address = Address::parse(&self.url)?;
         let request = request::request(self, &address)?;
         Ok((address, request))
+    }
+}
+
+/// A client with all defaults.
+impl<T: AsRef<str>> From<T> for Client {
+    fn from(url: T) -> Self {
+        Self::new(url)
     }
 }
 

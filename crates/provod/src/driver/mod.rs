@@ -15,6 +15,7 @@ mod inbox;
 mod info;
 mod intake;
 mod lock;
+mod marked;
 mod pieces;
 mod shared;
 mod state;

@@ -8,6 +8,7 @@ use super::error::{Error, Kind};
 use super::shared::Shared;
 use super::timer::timeout;
 use super::websocket::WebSocket;
+use crate::reconnect::Setup;
 
 /// Connects to `url` with all defaults. See [`Client`] for what can be set.
 ///
@@ -77,6 +78,12 @@ impl Client {
             Some(false) => Err(Error::new(Kind::Connect(self.shown()))),
             None => Err(Error::new(Kind::Timeout(limit))),
         }
+    }
+
+    /// A client that connects again by itself when its connection is lost: what can be set about
+    /// that.
+    pub fn reconnecting(self) -> Setup {
+        Setup::new(self)
     }
 
     /// The address without what may be secret: user, password, query.

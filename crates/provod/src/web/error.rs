@@ -1,7 +1,7 @@
 //! What can go wrong in a browser, which tells a page little about why.
 
 use std::fmt::{self, Write as _};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use provod_proto::UsageError;
@@ -15,7 +15,7 @@ pub use crate::try_send::TrySendError;
 /// A browser hides from its pages why a connection was not opened or was lost, so that they cannot
 /// explore the network: `Display` says what is known, and the browser's console often says more.
 #[derive(Debug, Clone)]
-pub struct Error(Rc<Kind>);
+pub struct Error(Arc<Kind>);
 
 #[derive(Debug)]
 pub(crate) enum Kind {
@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Usage(UsageError),
     /// An address or a subprotocol that the browser does not take.
     Refused(String),
+    /// A setting that cannot be.
+    Setting(String),
     /// A close code that a page must not send.
     CloseCode(u16),
     /// The connection did not open.
@@ -39,13 +41,13 @@ pub(crate) enum Kind {
 
 impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self(Rc::new(kind))
+        Self(Arc::new(kind))
     }
 
     /// The URL, a subprotocol, a close code or another argument is not valid: nothing was tried.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(*self.0, Kind::Usage(_) | Kind::Refused(_) | Kind::CloseCode(_))
+        matches!(*self.0, Kind::Usage(_) | Kind::Refused(_) | Kind::Setting(_) | Kind::CloseCode(_))
     }
 
     /// The connection did not open: the server was not reached or did not agree. A browser does not
@@ -98,6 +100,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Usage(e) => e.fmt(f),
             Self::Refused(why) => write!(f, "the browser does not take this address: {why}"),
+            Self::Setting(what) => f.write_str(what),
             Self::CloseCode(code) => write!(
                 f,
                 "a page must not close with {code}: 1000 and 3000 to 4999 are for applications"

@@ -9,4 +9,5 @@ mod shared;
 pub(crate) mod timer;
 mod websocket;
 
+pub(crate) use shared::LOOK;
 pub use websocket::{Receiver, Sender, WebSocket};

@@ -13,13 +13,13 @@ use web_sys::{BinaryType, CloseEvent, Event, MessageEvent};
 
 use super::config::Config;
 use super::error::{Error, Kind};
-use super::timer::sleep;
+use super::timer::{sleep, timeout};
 use crate::try_send::TrySendError;
 
 /// What this end closes with when the application takes nothing: pages may not use 1009 or 1013.
 const TOO_MUCH: u16 = 4009;
 /// How often a full queue of the browser is looked at: it tells nobody when it runs low.
-const LOOK: Duration = Duration::from_millis(10);
+pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
 /// What is known of a connection.
 #[derive(Default)]
@@ -58,7 +58,7 @@ struct Calls {
 }
 
 /// A connection, behind all of its handles.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     raw: web_sys::WebSocket,
     state: Rc<RefCell<State>>,
     config: Config,
@@ -67,7 +67,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Starts to connect.
-    pub(super) fn start(
+    pub(crate) fn start(
         url: &str,
         subprotocols: &[String],
         config: Config,
@@ -82,7 +82,7 @@ impl Shared {
     }
 
     /// Waits until it is open; `false` when it has ended first.
-    pub(super) async fn opened(&self) -> bool {
+    pub(crate) async fn opened(&self) -> bool {
         poll_fn(|cx| {
             let mut state = self.state.borrow_mut();
             if state.is_open || state.closed.is_some() {
@@ -94,7 +94,7 @@ impl Shared {
         .await
     }
 
-    pub(super) fn poll_recv(&self, waker: &Waker) -> Poll<Result<Option<Message>, Error>> {
+    pub(crate) fn poll_recv(&self, waker: &Waker) -> Poll<Result<Option<Message>, Error>> {
         let mut state = self.state.borrow_mut();
         if let Some(message) = state.inbox.pop_front() {
             state.held = state.held.saturating_sub(message.len());
@@ -113,23 +113,23 @@ impl Shared {
         }
     }
 
-    fn can_send(&self) -> bool {
+    pub(crate) fn can_send(&self) -> bool {
         self.raw.ready_state() == web_sys::WebSocket::OPEN
     }
 
-    pub(super) fn buffered_amount(&self) -> usize {
+    pub(crate) fn buffered_amount(&self) -> usize {
         self.raw.buffered_amount() as usize
     }
 
     /// Waits until so little is queued that `send` would not wait, or the connection ends.
-    pub(super) async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         while self.can_send() && self.buffered_amount() > self.config.high_water {
             sleep(LOOK).await;
         }
     }
 
     /// Hands a message to the browser.
-    pub(super) fn send(&self, message: &Message) -> Result<(), Error> {
+    pub(crate) fn send(&self, message: &Message) -> Result<(), Error> {
         let sent = match message {
             _ if !self.can_send() => return Err(Error::new(Kind::Closed)),
             Message::Text(text) => self.raw.send_with_str(text.as_str()),
@@ -138,7 +138,7 @@ impl Shared {
         sent.map_err(|_| Error::new(Kind::Closed))
     }
 
-    pub(super) fn try_send(&self, message: Message) -> Result<(), TrySendError<Message>> {
+    pub(crate) fn try_send(&self, message: Message) -> Result<(), TrySendError<Message>> {
         if self.can_send() && self.buffered_amount() >= self.config.hard_limit {
             return Err(TrySendError::Full(message));
         }
@@ -146,22 +146,22 @@ impl Shared {
     }
 
     /// Closes behind everything queued; nothing happens on a connection that is closing already.
-    pub(super) fn close(&self, frame: CloseFrame) {
+    pub(crate) fn close(&self, frame: CloseFrame) {
         close(&self.raw, &self.state, frame);
     }
 
     /// Throws away what was received and was not taken.
-    pub(super) fn discard(&self) {
+    pub(crate) fn discard(&self) {
         let mut state = self.state.borrow_mut();
         state.inbox.clear();
         state.held = 0;
     }
 
-    pub(super) fn close_timeout(&self) -> Duration {
+    pub(crate) fn close_timeout(&self) -> Duration {
         self.config.close_timeout
     }
 
-    pub(super) async fn closed(&self) -> Closed {
+    pub(crate) async fn closed(&self) -> Closed {
         poll_fn(|cx| {
             let mut state = self.state.borrow_mut();
             if let Some(closed) = &state.closed {
@@ -173,16 +173,22 @@ impl Shared {
         .await
     }
 
-    /// The outcome for whoever has waited long enough for the browser's.
-    pub(super) fn given_up(&self) -> Closed {
-        Closed::new(Cause::Lost, None, None, self.buffered_amount())
+    /// The outcome; that it is lost, where the browser takes too long to say.
+    pub(crate) async fn closed_in_time(&self) -> Closed {
+        let closed = timeout(self.config.close_timeout, self.closed()).await;
+        closed.unwrap_or_else(|| Closed::new(Cause::Lost, None, None, self.buffered_amount()))
     }
 
-    pub(super) fn subprotocol(&self) -> String {
+    /// Ends the connection without a word of the application's.
+    pub(crate) fn end(&self) {
+        let _ = self.raw.close();
+    }
+
+    pub(crate) fn subprotocol(&self) -> String {
         self.raw.protocol()
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.raw.url()
     }
 }

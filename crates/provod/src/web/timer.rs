@@ -31,8 +31,8 @@ pub(crate) struct Sleep {
     _call: Closure<dyn FnMut()>,
 }
 
-/// The longest that `setTimeout` takes; it wakes early then.
-const LONGEST: u128 = i32::MAX as u128;
+/// The longest that `setTimeout` takes: 24 days.
+pub(crate) const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
 pub(crate) fn sleep(time: Duration) -> Sleep {
     let ring = Rc::new(RefCell::new(Ring::default()));
@@ -48,7 +48,7 @@ pub(crate) fn sleep(time: Duration) -> Sleep {
         }
     });
     // A part of a millisecond counts as one, so that nothing ends early.
-    let milliseconds = time.as_nanos().div_ceil(1_000_000).min(LONGEST) as i32;
+    let milliseconds = time.min(LONGEST).as_nanos().div_ceil(1_000_000) as i32;
     let handle = set_timeout(call.as_ref(), milliseconds);
     Sleep { handle, ring, _call: call }
 }

@@ -11,7 +11,6 @@ use provod_proto::{CloseCode, CloseFrame, Closed, Message, Utf8Bytes};
 
 use super::error::{Error, Kind};
 use super::shared::Shared;
-use super::timer::timeout;
 use crate::try_send::TrySendError;
 
 /// An open WebSocket: the browser's own, with the methods of this crate.
@@ -103,9 +102,9 @@ impl WebSocket {
         let shared = &self.sender.shared;
         shared.close(CloseFrame::new(code, reason)?);
         shared.discard();
-        let outcome = timeout(shared.close_timeout(), shared.closed()).await;
+        let outcome = shared.closed_in_time().await;
         shared.discard();
-        Ok(outcome.unwrap_or_else(|| shared.given_up()))
+        Ok(outcome)
     }
 
     /// Waits for the end of the connection and tells how it came. It does not close. Cancel safe.
@@ -132,6 +131,10 @@ impl WebSocket {
 }
 
 impl Sender {
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Hands a message to the browser. Waits while that holds
     /// [`high_water`](crate::Config::high_water) bytes.
     ///

@@ -246,3 +246,76 @@ fn one_call_compresses_a_bounded_part_of_a_message_that_shrinks_to_nothing() {
     }
     assert!(calls >= 8, "{calls} calls");
 }
+
+/// Takes `n` bytes off the front, as a transport would.
+fn advance(end: &mut Connection, n: usize) {
+    let mut slices = [IoSlice::new(&[]); 8];
+    end.poll_transmit(&mut slices, at(0));
+    end.handle_transmitted(n, at(0));
+}
+
+#[test]
+fn a_marked_message_is_reached_with_its_first_byte() {
+    for compress in [Compress::Never, Compress::Always] {
+        let mut end = client_with(quiet());
+        for n in 0..3 {
+            assert_eq!(end.send_marked(Message::text("Hello"), compress).unwrap(), n);
+        }
+        // A frame of five bytes has a header of six at a client's end.
+        for taken in 0..33 {
+            assert_eq!(end.marks_reached(), (taken as u64).div_ceil(11), "{taken} bytes");
+            advance(&mut end, 1);
+        }
+        assert_eq!((end.marks_reached(), end.has_output()), (3, false));
+    }
+}
+
+#[test]
+fn what_stands_between_marked_messages_begins_none_of_them() {
+    let mut end = client_with(quiet());
+    end.send_marked(Message::text("Hello"), Compress::Auto).unwrap();
+    advance(&mut end, 11);
+    end.ping("1").unwrap();
+    end.send_marked(Message::text("Hello"), Compress::Auto).unwrap();
+    advance(&mut end, 7);
+    assert_eq!(end.marks_reached(), 1, "the Ping alone has left");
+    advance(&mut end, 1);
+    assert_eq!(end.marks_reached(), 2);
+}
+
+#[test]
+fn a_long_marked_message_is_reached_once_and_flush_marks_count_with_it() {
+    let config = Config { fragment_size: 10, ..quiet() };
+    let mut end = server_with(config);
+    end.send_marked(Message::binary(vec![1; 25]), Compress::Auto).unwrap();
+    let flush = end.mark();
+    end.send_marked(Message::binary(""), Compress::Auto).unwrap();
+    assert_eq!(flush, 1);
+    for (taken, reached) in [(0, 0), (1, 1), (12, 1), (17, 1), (1, 2), (1, 3), (1, 3)] {
+        advance(&mut end, taken);
+        assert_eq!(end.marks_reached(), reached);
+    }
+    assert!(!end.has_output());
+}
+
+#[test]
+fn marks_of_what_is_given_up_are_passed_and_not_reached() {
+    for ending in 0..3 {
+        let mut end = client_with(quiet());
+        for _ in 0..4 {
+            end.send_marked(Message::text("Hello"), Compress::Auto).unwrap();
+        }
+        advance(&mut end, 12);
+        match ending {
+            0 => end.handle_lost(at(0)),
+            1 => end.handle_output_lost(at(0)),
+            _ => {
+                end.send_marked(Message::binary(vec![1; 100_000]), Compress::Auto).unwrap();
+                end.handle_output_lost(at(0));
+                end.handle_lost(at(0));
+            }
+        }
+        assert_eq!(end.marks_reached(), 2, "ending {ending}");
+        assert!(end.marks_passed() >= 4);
+    }
+}
