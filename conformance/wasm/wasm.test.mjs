@@ -49,6 +49,14 @@ async function openModule(page) {
   return page;
 }
 
+/** The page's title becomes `ready` when the module says so. */
+function watchReady(page) {
+  return page.evaluate(() => {
+    document.title = 'waiting';
+    window.onReady = () => { document.title = 'ready'; };
+  });
+}
+
 before(async () => {
   server = await Program.start(built('provod', 'PROVOD_BIN'), 'listen', '127.0.0.1:0');
   pages = await servePage();
@@ -84,15 +92,31 @@ test('refusals', async () => {
   await page.close();
 });
 
+test('it connects again when the server has come back', async () => {
+  const page = await openModule();
+  let doomed = await Program.start(built('provod', 'PROVOD_BIN'), 'listen', '127.0.0.1:0');
+  const { port } = doomed;
+  try {
+    await watchReady(page);
+    const story = page.call('reconnects', `ws://127.0.0.1:${port}/`);
+    await page.waitForFunction(() => document.title === 'ready');
+    doomed.child.kill('SIGKILL');
+    await doomed.exited;
+    doomed = await Program.start(built('provod', 'PROVOD_BIN'), 'listen', `127.0.0.1:${port}`);
+    assert.equal(await story, 'open, message hello, message early, lost, '
+      + 'open, message hello, message late, closed by this end');
+  } finally {
+    doomed.kill();
+  }
+  await page.close();
+});
+
 test('the end that a server brings about', async () => {
   const page = await openModule();
   for (const [signal, expected] of [['SIGINT', 'closed 1001 Peer'], ['SIGKILL', 'lost 1006 Lost']]) {
     const doomed = await Program.start(built('provod', 'PROVOD_BIN'), 'listen', '127.0.0.1:0');
     try {
-      await page.evaluate(() => {
-        document.title = 'waiting';
-        window.onReady = () => { document.title = 'ready'; };
-      });
+      await watchReady(page);
       const ended = page.call('ended', `ws://127.0.0.1:${doomed.port}/`);
       await page.waitForFunction(() => document.title === 'ready');
       doomed.child.kill(signal);

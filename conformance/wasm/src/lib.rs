@@ -4,10 +4,12 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use provod::close::Cause;
 use provod::error::TrySendError;
+use provod::reconnect::{Backoff, Delivery, Event};
 use provod::{Client, CloseCode, Config, Message, WebSocket};
 use wasm_bindgen::prelude::*;
 
@@ -137,7 +139,10 @@ pub async fn bounded_inbox(url: String) -> Outcome {
 /// Where nobody listens, where the address is none, and what a page must not say.
 #[wasm_bindgen]
 pub async fn refusals(url: String, nobody: String) -> Outcome {
-    let error = provod::connect(format!("{nobody}?token=secret")).await.err().map(|e| (e.is_connect(), text(e)));
+    let error = provod::connect(format!("{nobody}?token=secret"))
+        .await
+        .err()
+        .map(|e| (e.is_connect(), text(e)));
     let Some((true, line)) = error else { return Err(format!("{error:?}")) };
     same!(line.contains("secret"), false);
     match provod::connect("gopher://example.com/").await {
@@ -184,4 +189,48 @@ pub async fn ended(url: String) -> Result<String, String> {
     };
     let closed = ws.closed().await;
     Ok(format!("{end} {} {:?}", closed.code(), closed.cause))
+}
+
+/// Connects again when the server has gone and come back; returns what happened, line by line.
+#[wasm_bindgen]
+pub async fn reconnects(url: String) -> Result<String, String> {
+    let mut backoff = Backoff::default();
+    backoff.first = Duration::from_millis(50);
+    backoff.max = Duration::from_millis(200);
+    let hello = |ws: WebSocket| async move {
+        ws.send("hello").await?;
+        Ok(ws)
+    };
+    let setup = Client::new(&url).reconnecting().backoff(backoff).on_open(hello);
+    let mut ws = setup.start().map_err(text)?;
+    let mut story: Vec<String> = Vec::new();
+    let mut late = None;
+    while let Some(event) = ws.next_event().await {
+        let line = match event {
+            // How many of these there are is a matter of time.
+            Event::Connecting(_) | Event::Waiting(_) => continue,
+            Event::Open => "open".to_owned(),
+            Event::Message(message) => format!("message {}", message.as_text().unwrap_or("?")),
+            Event::Lost(_) => "lost".to_owned(),
+            Event::Closed(ended) => ended.to_string(),
+            other => return Err(format!("{other:?}")),
+        };
+        match line.as_str() {
+            // Attempts that failed.
+            "lost" if story.last() == Some(&line) => continue,
+            "lost" => late = Some(ws.send("late").await.map_err(text)?),
+            "open" if late.is_none() => {
+                same!(ws.deliver("early").await, Delivery::HandedOver);
+            }
+            "message early" => on_ready(),
+            "message late" => {
+                let Some(receipt) = late.take() else { return Err("it was not sent".to_owned()) };
+                same!(receipt.await, Delivery::HandedOver);
+                ws.sender().close(1000, "").map_err(text)?;
+            }
+            _ => {}
+        }
+        story.push(line);
+    }
+    Ok(story.join(", "))
 }
