@@ -29,3 +29,6 @@ struct SendingAndReceiving;
 
 #[doc = include_str!("../../../docs/guide/testing.md")]
 struct Testing;
+
+#[doc = include_str!("../../../docs/guide/webassembly.md")]
+struct WebAssembly;
