@@ -3,6 +3,7 @@
 mod accept;
 mod admission;
 mod application;
+mod decide;
 mod listen;
 mod open;
 mod outage;
