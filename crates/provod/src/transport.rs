@@ -30,6 +30,12 @@ pub(crate) trait Transport: Send + Unpin + 'static {
         most: usize,
     ) -> Poll<io::Result<usize>>;
 
+    /// Called while nothing is to be read: takes over what has come where it would cost more than
+    /// its bytes to leave it. Whoever sends must not be told that there is room.
+    fn hold(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,

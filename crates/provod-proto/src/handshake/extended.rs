@@ -33,7 +33,7 @@ impl Http2Request<'_> {
     }
 
     /// The request as one of HTTP/1.1 would be, for whoever decides on both: the authority is its
-    /// `Host`, and the method of a WebSocket is GET.
+    /// `Host`, cookies are in one line, and the method of a WebSocket is GET.
     ///
     /// # Errors
     /// It is malformed, above the limits, or a CONNECT for something else than a WebSocket.
@@ -49,20 +49,32 @@ impl Http2Request<'_> {
             return Err(Refusal::Protocol);
         }
         let method = if self.is_upgrade() { "GET" } else { self.method };
+        let mut cookies = Vec::new();
+        let mut all = Vec::new();
         // The authority goes before `Host`, which must be the same where both are there (RFC 9113
         // section 8.3.1).
-        let authority = self.authority.map(str::as_bytes);
+        all.extend(self.authority.map(|authority| ("host", authority.as_bytes())));
         let mut differs = false;
-        let rest = fields.into_iter().filter(|(name, value)| match authority {
-            Some(authority) if name.eq_ignore_ascii_case("host") => {
-                differs |= Authority::parse(authority) != Authority::parse(value);
-                false
+        for (name, value) in fields {
+            if name.eq_ignore_ascii_case("cookie") {
+                // A client may split them (RFC 9113 section 8.2.3).
+                if !cookies.is_empty() {
+                    cookies.extend_from_slice(b"; ");
+                }
+                cookies.extend_from_slice(value);
+            } else if let Some(authority) = self.authority
+                && name.eq_ignore_ascii_case("host")
+            {
+                differs |= Authority::parse(authority.as_bytes()) != Authority::parse(value);
+            } else {
+                all.push((name, value));
             }
-            _ => true,
-        });
-        let first = authority.map(|authority| ("host", authority));
+        }
+        if !cookies.is_empty() {
+            all.push(("cookie", &cookies));
+        }
         let target = self.path.unwrap_or_default();
-        let head = RequestHead::from_fields(method, target, first.into_iter().chain(rest), limits)?;
+        let head = RequestHead::from_fields(method, target, all, limits)?;
         if differs { Err(Refusal::Host) } else { Ok(head) }
     }
 }

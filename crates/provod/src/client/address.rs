@@ -81,6 +81,12 @@ impl Address {
         &self.authority
     }
 
+    /// Whether it is reached over TLS.
+    #[cfg(feature = "http2")]
+    pub(super) fn is_secure(&self) -> bool {
+        false
+    }
+
     /// Path and query.
     pub(super) fn target(&self) -> &str {
         &self.target

@@ -3,6 +3,8 @@
 mod address;
 mod body;
 mod dial;
+#[cfg(feature = "http2")]
+mod http2;
 mod mask;
 mod open;
 mod request;
@@ -23,6 +25,8 @@ use crate::error::Error;
 use crate::runtime;
 use crate::websocket::WebSocket;
 
+#[cfg(feature = "http2")]
+pub use http2::Http2;
 pub use response::HttpResponse;
 
 pub(crate) use mask::SystemMasks;
@@ -80,6 +84,10 @@ pub struct Client {
     #[cfg(unix)]
     unix: Option<PathBuf>,
     budget: Option<MemoryBudget>,
+    #[cfg(feature = "http2")]
+    http2: Http2,
+    #[cfg(feature = "http2")]
+    pool: http2::Pool,
 }
 
 /// How long each step may take.
@@ -113,7 +121,33 @@ impl Client {
             #[cfg(unix)]
             unix: None,
             budget: None,
+            #[cfg(feature = "http2")]
+            http2: Http2::default(),
+            #[cfg(feature = "http2")]
+            pool: http2::Pool::default(),
         }
+    }
+
+    /// Whether to use HTTP/2 (RFC 8441), with one connection for the WebSockets of this client and
+    /// its clones. Default: [`Http2::Never`].
+    ///
+    /// The connection lives until the client, its clones and their WebSockets are gone. One that is
+    /// lost, or that the server takes no more WebSockets on, is replaced by the next
+    /// [`connect`](Self::connect); that may wait for the server twice.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), provod::Error> {
+    /// use provod::client::Http2;
+    ///
+    /// let client = provod::Client::new("ws://127.0.0.1:8080/chat").http2(Http2::Require);
+    /// let (first, second) = (client.connect().await?, client.connect().await?); // one connection
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "http2")]
+    pub fn http2(mut self, http2: Http2) -> Self {
+        self.http2 = http2;
+        self
     }
 
     /// Adds a header to the request, such as `Authorization` or `Cookie`. `Host` replaces what the
@@ -238,6 +272,10 @@ impl Client {
     /// ```
     pub async fn connect(&self) -> Result<WebSocket, Error> {
         let (address, request) = self.prepare()?;
+        #[cfg(feature = "http2")]
+        if self.http2 == Http2::Require {
+            return self.connect_http2(&request, &address).await;
+        }
         #[cfg(unix)]
         if let Some(path) = &self.unix {
             let io = dial::unix(path, self.timeouts.connect).await?;
@@ -246,6 +284,32 @@ impl Client {
         }
         let (io, peer) = dial::tcp(&address, &self.timeouts).await?;
         open::open(self, request, &address, io, peer.to_string()).await
+    }
+
+    /// Connects over HTTP/2.
+    #[cfg(feature = "http2")]
+    async fn connect_http2(
+        &self,
+        request: &ClientRequest,
+        address: &Address,
+    ) -> Result<WebSocket, Error> {
+        #[cfg(unix)]
+        if let Some(path) = &self.unix {
+            let place = format!("unix:{}", path.display());
+            let reach = async {
+                let io = dial::unix(path, self.timeouts.connect).await?;
+                Ok((io, place.clone()))
+            };
+            let opened = http2::connect(self, request, address, &place, reach).await;
+            return opened.map_err(http2::Trouble::into_error);
+        }
+        let place = format!("{}:{}", address.host(), address.port());
+        let reach = async {
+            let (io, peer) = dial::tcp(address, &self.timeouts).await?;
+            Ok((io, peer.to_string()))
+        };
+        let opened = http2::connect(self, request, address, &place, reach).await;
+        opened.map_err(http2::Trouble::into_error)
     }
 
     /// Opens a WebSocket on a stream that is connected already, such as a tunnel, a TLS stream or a

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use provod_proto::handshake::{
-    ClientRequest, HeadError, HeadLimits, ResponseError, ResponseHead, ResponseReader,
+    Accepted, ClientRequest, HeadError, HeadLimits, ResponseError, ResponseHead, ResponseReader,
 };
 use provod_proto::{Connection, DeflateSetup, Role};
 use tokio::time::timeout_at;
@@ -54,10 +54,23 @@ pub(super) async fn open<T: Transport>(
     // A server may answer before it has read all of the request, but frames come behind it.
     let rest = write_all(&mut io, exchange.unsent);
     timeout_at(deadline, rest).await.map_err(late)?.map_err(|e| Error::new(Kind::Transport(e)))?;
+    Ok(start(client, accepted, head, address, io, carry, &peer))
+}
+
+/// Starts the driver of a WebSocket that the server has opened.
+pub(super) fn start<T: Transport>(
+    client: &Client,
+    accepted: Accepted,
+    head: ResponseHead,
+    address: &Address,
+    io: T,
+    carry: BytesMut,
+    peer: &str,
+) -> WebSocket {
     let response = HttpResponse::new(head, Bytes::new());
     let deflate = accepted.deflate.map(|agreed| agreed.params);
     let subprotocol = accepted.subprotocol.as_deref();
-    let info = Info::new(&peer, address.target(), subprotocol, deflate, Some(response));
+    let info = Info::new(peer, address.target(), subprotocol, deflate, Some(response));
     let setup = accepted.deflate.map(|agreed| DeflateSetup {
         params: agreed.params,
         compress: agreed.compress,
@@ -75,7 +88,7 @@ pub(super) async fn open<T: Transport>(
         budget.watch(&shared);
     }
     tokio::spawn(Driver::new(shared.clone(), io, carry, None));
-    Ok(WebSocket::new(shared))
+    WebSocket::new(shared)
 }
 
 /// The request on its way out and the answer on its way in, at the same time: a server may answer,

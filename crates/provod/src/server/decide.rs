@@ -58,13 +58,14 @@ pub(super) async fn decide<S: Send + 'static>(
     upgrade: Result<Upgrade, Refusal>,
     peer: Box<str>,
     more: bool,
+    http2: bool,
 ) -> Decided<S> {
     let upgrade = match upgrade {
         Ok(upgrade) => Some(upgrade),
         Err(Refusal::NotUpgrade) => None,
         Err(refusal) => return core.refuse(&refusal, Some(&head)).into(),
     };
-    let request = Request::new(head, upgrade, peer);
+    let request = Request::new(head, upgrade, peer, http2);
     let refused = match request.upgrade() {
         Some(upgrade) => {
             let origin = request.header("Origin");

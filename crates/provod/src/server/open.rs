@@ -11,6 +11,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::{OpenPlace, Ticket};
 use super::decide::{Answer, Decided, answer, decide, unavailable};
+#[cfg(feature = "http2")]
+use super::http2;
 use super::request::{Accept, Request};
 use super::{Core, Opening};
 use crate::budget::Reservation;
@@ -35,6 +37,9 @@ pub(super) enum Outcome<S> {
     Answer(Response, Kind),
     /// With nobody to answer.
     Gone(Kind),
+    /// Not begun: the peer speaks HTTP/2, of which this came.
+    #[cfg(feature = "http2")]
+    Http2(BytesMut),
 }
 
 impl<S> From<Answer> for Outcome<S> {
@@ -52,17 +57,18 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     ticket: Ticket,
     memory: Option<Reservation>,
 ) {
-    let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| peer.clone());
+    let name = peer.clone();
     // Boxed, so that an open connection does not carry the room that its handshake needed.
     let outcome = Box::pin(handshake(&core.opening(), &mut io, peer, &ticket)).await;
+    #[cfg(feature = "http2")]
+    let memory = memory.filter(|_| matches!(outcome, Outcome::Http2(_)));
+    #[cfg(not(feature = "http2"))]
     drop(memory);
     match outcome {
         Outcome::Open(open) => {
             let Open { shared, carry, state } = *open;
-            let place = ticket.opened(&shared);
+            let guard = Guard::new(ticket, &shared);
             core.close_for_drain(&shared);
-            let life = logged.map(|_| Box::new(Life::begin(&shared)));
-            let guard = Guard { _life: life, _place: place };
             #[cfg(unix)]
             let io = match home {
                 None => io,
@@ -83,15 +89,20 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             tokio::spawn(Driver::new(shared, io, carry, Some(handler)).with_guard(guard));
         }
         Outcome::Answer(response, why) => {
-            if let Some(peer) = logged {
-                let (status, why) = (response.status(), Error::new(why));
-                tracing::debug!(%peer, status, %why, "not a WebSocket");
-            }
+            let (status, why) = (response.status(), Error::new(why));
+            tracing::debug!(peer = %name, status, %why, "not a WebSocket");
             let linger = core.settings.config.close_timeout.min(MOST_LINGER);
             drop(core);
             reply(io, &response, linger, &ticket).await;
         }
         Outcome::Gone(_) => {}
+        #[cfg(feature = "http2")]
+        Outcome::Http2(first) => {
+            let counted = core.admission.listening();
+            let peer = http2::Peer::new(name, counted);
+            // Boxed, as it is much larger than what others need.
+            Box::pin(http2::serve(core, io, first, peer, ticket, memory)).await;
+        }
     }
 }
 
@@ -99,6 +110,15 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
 pub(crate) struct Guard {
     _life: Option<Box<Life>>,
     _place: OpenPlace,
+}
+
+impl Guard {
+    /// That of a WebSocket which has just been opened.
+    pub(super) fn new(ticket: Ticket, shared: &Arc<Shared>) -> Self {
+        let place = ticket.opened(shared);
+        let is_logged = tracing::enabled!(tracing::Level::DEBUG);
+        Self { _life: is_logged.then(|| Box::new(Life::begin(shared))), _place: place }
+    }
 }
 
 #[cfg(test)]
@@ -162,12 +182,17 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
             let why = "the server is busy, try again later";
             return answer(unavailable(why), why).into();
         }
-        read = timeout_at(deadline, read_head(io, &mut reader)) => read,
+        read = timeout_at(deadline, read_head(core, io, &mut reader)) => read,
     };
+    #[cfg(feature = "http2")]
+    if let Ok(Ok(Came::Http2(first))) = read {
+        return Outcome::Http2(first);
+    }
     ticket.handshake_done();
     let (head, carry) = match read {
-        Ok(Ok(Some(read))) => read,
-        Ok(Ok(None)) => {
+        Ok(Ok(Came::Head(head, carry))) => (head, carry),
+        // HTTP/2 was dealt with.
+        Ok(Ok(_)) => {
             if !reader.is_empty() {
                 core.counters.refused("cut");
             }
@@ -187,7 +212,7 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
         }
     };
     let upgrade = validate(&head);
-    match decide(core, head, upgrade, peer, false).await {
+    match decide(core, head, upgrade, peer, false, false).await {
         Decided::Accept(request, accept) => open(core, io, &request, accept, carry, deadline).await,
         Decided::Answer(response, why) => Outcome::Answer(response, why),
         Decided::Gone(why) => Outcome::Gone(why),
@@ -226,39 +251,57 @@ async fn open<S: Send + 'static, T: Transport>(
     Outcome::Open(Box::new(Open { shared, carry, state: agreed.state }))
 }
 
-/// Reads until the head is whole; `None` when the stream ends first. Returns also what came behind
-/// it.
-async fn read_head<T: Transport>(
+/// What a peer began with.
+enum Came {
+    /// A head, and what came behind it.
+    Head(RequestHead, BytesMut),
+    /// The preface of HTTP/2, or its begin, and what came behind it.
+    #[cfg(feature = "http2")]
+    Http2(BytesMut),
+    /// Nothing whole: the stream ended first.
+    Nothing,
+}
+
+/// Reads until the head is whole.
+async fn read_head<S, T: Transport>(
+    core: &Opening<'_, S>,
     io: &mut T,
     reader: &mut RequestReader,
-) -> Result<Option<(RequestHead, BytesMut)>, Refusal> {
+) -> Result<Came, Refusal> {
+    #[cfg(not(feature = "http2"))]
+    let _ = core;
+    #[cfg(feature = "http2")]
+    let mut preface = core.is_http2.then(http2::Preface::default);
     loop {
         let read = poll_fn(|cx| {
             with_read_buffer(|buf| {
                 io.poll_read(cx, buf, HEAD_READ).map(|read| match read {
+                    // A read of `n` bytes has put `n` bytes into the buffer.
                     Ok(n @ 1..) => {
+                        #[cfg(feature = "http2")]
+                        if let Some(first) = preface.as_mut().and_then(|p| p.push(&buf[..n])) {
+                            return Ok(Some(Came::Http2(first)));
+                        }
                         let push = reader.push(&buf[..n])?;
                         let rest = BytesMut::from(&buf[push.consumed..n]);
-                        Ok(Some((push.head, rest)))
+                        Ok(push.head.map(|head| Came::Head(head, rest)))
                     }
                     // A connection that breaks here has asked for nothing yet.
-                    Ok(0) | Err(_) => Ok(None),
+                    Ok(0) | Err(_) => Ok(Some(Came::Nothing)),
                 })
             })
         })
         .await
         .map_err(|e: provod_proto::handshake::HeadError| Refusal::from(e))?;
-        match read {
-            None => return Ok(None),
-            Some((Some(head), rest)) => return Ok(Some((head, rest))),
-            Some((None, _)) => {}
+        if let Some(came) = read {
+            return Ok(came);
         }
     }
 }
 
 /// How long a peer may take for 16 KiB of an answer of plain HTTP, and for all of it.
-const MOST_STALL: Duration = Duration::from_secs(5);
-const MOST_ANSWER: Duration = Duration::from_secs(300);
+pub(super) const MOST_STALL: Duration = Duration::from_secs(5);
+pub(super) const MOST_ANSWER: Duration = Duration::from_secs(300);
 /// How long a peer may take to hang up once it has its answer.
 pub(super) const MOST_LINGER: Duration = Duration::from_secs(2);
 /// Bytes in one read of a head; frames that come with it are carried to the driver.

@@ -24,11 +24,24 @@ struct Inner {
     head: RequestHead,
     upgrade: Option<Upgrade>,
     peer: Box<str>,
+    http2: bool,
 }
 
 impl Request {
-    pub(super) fn new(head: RequestHead, upgrade: Option<Upgrade>, peer: Box<str>) -> Self {
-        Self(Arc::new(Inner { head, upgrade, peer }))
+    pub(super) fn new(
+        head: RequestHead,
+        upgrade: Option<Upgrade>,
+        peer: Box<str>,
+        http2: bool,
+    ) -> Self {
+        Self(Arc::new(Inner { head, upgrade, peer, http2 }))
+    }
+
+    /// Whether it came over HTTP/2 (RFC 8441), and not HTTP/1.1. All else is the same: the method
+    /// of a WebSocket is `GET`, and `Host` is there.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.0.http2
     }
 
     /// Whether it asks for a WebSocket, and rightly so. Otherwise it is plain HTTP.

@@ -21,6 +21,9 @@ pub(super) struct Settings {
     pub(super) head: HeadLimits,
     pub(super) handshake_timeout: Duration,
     pub(super) health: Option<String>,
+    /// Streams of a connection of HTTP/2; 0 where it is not spoken.
+    #[cfg(feature = "http2")]
+    pub(super) http2_streams: usize,
     pub(super) budget: Option<MemoryBudget>,
 }
 
@@ -35,6 +38,8 @@ impl Default for Settings {
             head: HeadLimits::default(),
             handshake_timeout: Duration::from_secs(10),
             health: None,
+            #[cfg(feature = "http2")]
+            http2_streams: 100,
             budget: None,
         }
     }

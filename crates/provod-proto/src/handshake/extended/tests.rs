@@ -83,6 +83,9 @@ fn what_does_no_harm_is_let_through() {
     check(REQUEST, &with(("content-length", b"0"))).unwrap();
     let by_host = Http2Request { authority: None, ..REQUEST };
     check(by_host, &with(("host", b"server.example.com"))).unwrap();
+    let fields = with(("cookie", b"a=b")).into_iter().chain([("cookie", &b"c=d"[..])]);
+    let head = REQUEST.head(fields, HeadLimits::default()).unwrap();
+    assert_eq!((head.header("Cookie"), head.count("Cookie")), (Some(&b"a=b; c=d"[..]), 1));
     check(Http2Request { protocol: Some("WebSocket"), ..REQUEST }, &FIELDS).unwrap();
 }
 
