@@ -19,7 +19,7 @@ use provod_proto::{Connection, DeflateSetup, Role};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::{OpenPlace, Ticket};
-use super::request::{Accept, Request};
+use super::request::{Accept, Caller, Request};
 use super::{Core, Opening, Phase};
 use crate::budget::Reservation;
 use crate::driver::{Driver, Info, Shared, panic_text, pool, with_read_buffer};
@@ -35,13 +35,13 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     core: Arc<Core<S>>,
     #[cfg(unix)] home: Option<Arc<Home<S>>>,
     mut io: T,
-    peer: Box<str>,
+    caller: Caller,
     ticket: Ticket,
     memory: Option<Reservation>,
 ) {
-    let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| peer.clone());
+    let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| caller.peer.clone());
     // Boxed, so that an open connection does not carry the room that its handshake needed.
-    let outcome = Box::pin(handshake(&core.opening(), &mut io, peer, &ticket)).await;
+    let outcome = Box::pin(handshake(&core.opening(), &mut io, caller, &ticket)).await;
     drop(memory);
     match outcome {
         Outcome::Open(open) => {
@@ -156,7 +156,7 @@ impl<S> Outcome<S> {
 pub(super) async fn handshake<S: Send + 'static, T: Transport>(
     core: &Opening<'_, S>,
     io: &mut T,
-    peer: Box<str>,
+    caller: Caller,
     ticket: &Ticket,
 ) -> Outcome<S> {
     let limit = core.settings.handshake_timeout;
@@ -200,7 +200,7 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
         Err(Refusal::NotUpgrade) => None,
         Err(refusal) => return core.refuse(&refusal, Some(&head)),
     };
-    let request = Request::new(head, upgrade, peer);
+    let request = Request::new(head, upgrade, caller);
     let refused = match request.upgrade() {
         Some(upgrade) => {
             let origin = request.header("Origin");
@@ -411,13 +411,23 @@ async fn write_steadily<T: Transport>(io: &mut T, bytes: &[u8]) -> io::Result<()
 
 /// Writes an answer and lingers. A peer that does not hang up makes room for others when the server
 /// is full.
-async fn answer<T: Transport>(mut io: T, response: &Response, linger: Duration, ticket: &Ticket) {
+pub(super) async fn answer<T: Transport>(
+    mut io: T,
+    response: &Response,
+    linger: Duration,
+    ticket: &Ticket,
+) {
     if say(&mut io, response).await {
-        tokio::select! {
-            biased;
-            () = hang_up(io, linger) => {}
-            () = ticket.linger() => {}
-        }
+        part(io, linger, ticket).await;
+    }
+}
+
+/// Waits until a peer that has its answer hangs up.
+pub(super) async fn part<T: Transport>(io: T, linger: Duration, ticket: &Ticket) {
+    tokio::select! {
+        biased;
+        () = hang_up(io, linger) => {}
+        () = ticket.linger() => {}
     }
 }
 

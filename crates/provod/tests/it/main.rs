@@ -17,6 +17,7 @@ mod keepalive;
 mod members;
 mod observing;
 mod over;
+mod proxied;
 mod resets;
 mod scripted;
 mod sending;
@@ -24,3 +25,5 @@ mod sending;
 mod sockets;
 mod splitting;
 mod streaming;
+#[cfg(feature = "tls")]
+mod tls;
