@@ -19,10 +19,10 @@ use super::response::HttpResponse;
 use super::{Client, body, open};
 use crate::error::{Error, Kind, Step};
 use crate::http2::{
-    FAULTS, Http2Stream, Io, RESET_STREAMS, SEND_BUFFER, Windows, fields, header_map, io_error,
+    FAULTS, Http2Stream, RESET_STREAMS, SEND_BUFFER, Windows, fields, header_map, io_error,
 };
 use crate::runtime::deadline;
-use crate::transport::Transport;
+use crate::transport::{Async, Transport};
 use crate::websocket::WebSocket;
 
 /// Streams that the window of a connection has room for when none of them is read.
@@ -210,7 +210,7 @@ async fn begin<T: Transport>(client: &Client, io: T, peer: String) -> Result<Ses
             Kind::Answer(format!("it is not HTTP/2 ({reason}); does the server speak it?"))
         }))
     };
-    let made = builder(client).handshake::<_, Bytes>(Io::new(Bytes::new(), io));
+    let made = builder(client).handshake::<_, Bytes>(Async::new(io, BytesMut::new()));
     let (send, mut connection) = timeout_at(deadline, made).await.map_err(late)?.map_err(failed)?;
     let told = poll_fn(|cx| match pin!(&mut connection).poll(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Err(Trouble::Failed(Error::new(Kind::NoAnswer)))),

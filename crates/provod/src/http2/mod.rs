@@ -3,17 +3,15 @@
 //! A connection of HTTP/2 is one task, which moves frames for its streams; a WebSocket on a stream
 //! has a driver as on a socket, and [`Http2Stream`] is what the driver sees of it.
 
-mod io;
 mod stream;
 
-use std::io as std_io;
+use std::io;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Config;
 
-pub(crate) use io::Io;
 pub(crate) use stream::Http2Stream;
 
 /// A peer may send so much on a stream before it is read, and on a connection so much for each
@@ -72,8 +70,8 @@ pub(crate) fn fields(map: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
 }
 
 /// What an error of HTTP/2 means to one stream.
-pub(crate) fn io_error(e: h2::Error) -> std_io::Error {
-    use std_io::ErrorKind;
+pub(crate) fn io_error(e: h2::Error) -> io::Error {
+    use io::ErrorKind;
     let reason = e.reason();
     let word = || reason.map_or_else(String::new, |reason| format!("{reason:?}"));
     let (kind, what) = match (e.is_reset(), e.is_go_away(), e.is_remote()) {
@@ -92,10 +90,10 @@ pub(crate) fn io_error(e: h2::Error) -> std_io::Error {
         (_, true, false) => {
             (ErrorKind::InvalidData, format!("the peer broke the rules of HTTP/2: {}", word()))
         }
-        _ => match e.get_io().map(std_io::Error::kind) {
+        _ => match e.get_io().map(io::Error::kind) {
             Some(kind) => (kind, format!("the HTTP/2 connection broke: {e}")),
             None => (ErrorKind::Other, format!("HTTP/2: {e}")),
         },
     };
-    std_io::Error::new(kind, what)
+    io::Error::new(kind, what)
 }

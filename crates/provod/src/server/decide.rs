@@ -14,7 +14,7 @@ use provod_proto::handshake::{
 };
 use provod_proto::{Connection, DeflateSetup, Role};
 
-use super::request::{Accept, Request};
+use super::request::{Accept, Caller, Request};
 use super::{Opening, Phase};
 use crate::driver::{Info, Shared, panic_text, pool};
 use crate::error::Kind;
@@ -56,16 +56,15 @@ pub(super) async fn decide<S: Send + 'static>(
     core: &Opening<'_, S>,
     head: RequestHead,
     upgrade: Result<Upgrade, Refusal>,
-    peer: Box<str>,
+    caller: Caller,
     more: bool,
-    http2: bool,
 ) -> Decided<S> {
     let upgrade = match upgrade {
         Ok(upgrade) => Some(upgrade),
         Err(Refusal::NotUpgrade) => None,
         Err(refusal) => return core.refuse(&refusal, Some(&head)).into(),
     };
-    let request = Request::new(head, upgrade, peer, http2);
+    let request = Request::new(head, upgrade, caller);
     let refused = match request.upgrade() {
         Some(upgrade) => {
             let origin = request.header("Origin");

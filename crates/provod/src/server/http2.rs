@@ -23,17 +23,17 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::admission::{Listening, Ticket};
 use super::decide::{Decided, decide, unavailable};
 use super::open::{Guard, MOST_ANSWER, MOST_LINGER, MOST_STALL};
-use super::request::{Accept, Request};
+use super::request::{Accept, Caller, Request};
 use super::settings::Settings;
 use super::{Core, Phase};
 use crate::budget::Reservation;
 use crate::driver::Driver;
 use crate::error::{Error, Kind};
 use crate::http2::{
-    FAULTS, Http2Stream, Io, RESET_STREAMS, SEND_BUFFER, UNSEEN_RESETS, Windows, fields, header_map,
+    FAULTS, Http2Stream, RESET_STREAMS, SEND_BUFFER, UNSEEN_RESETS, Windows, fields, header_map,
 };
 use crate::runtime::deadline;
-use crate::transport::Transport;
+use crate::transport::{Async, Transport};
 use crate::websocket::WebSocket;
 
 /// How long a connection without streams is kept.
@@ -45,9 +45,9 @@ const PIECE: usize = 16 << 10;
 
 /// A connection as its own task and those of its streams know it.
 pub(super) struct Peer {
-    pub(super) name: Box<str>,
+    caller: Caller,
     /// Counted for as long as it is there, so that a drain waits for it.
-    pub(super) _counted: Listening,
+    _counted: Listening,
     streams: AtomicUsize,
     /// Streams that were given up before they had their answer.
     given_up: AtomicUsize,
@@ -58,9 +58,9 @@ pub(super) struct Peer {
 struct Counted(Arc<Peer>);
 
 impl Peer {
-    pub(super) fn new(name: Box<str>, counted: Listening) -> Self {
+    pub(super) fn new(caller: Caller, counted: Listening) -> Self {
         Self {
-            name,
+            caller: Caller { http2: true, ..caller },
             _counted: counted,
             streams: AtomicUsize::new(0),
             given_up: AtomicUsize::new(0),
@@ -152,7 +152,7 @@ pub(super) async fn serve<S: Send + 'static, T: Transport>(
 ) {
     let peer = Arc::new(peer);
     let first_stream_by = deadline(core.settings.handshake_timeout);
-    let shake = builder(&core.settings).handshake::<_, Bytes>(Io::new(first.freeze(), io));
+    let shake = builder(&core.settings).handshake::<_, Bytes>(Async::new(io, first));
     let shaken = tokio::select! {
         biased;
         () = ticket.evicted() => return core.counters.refused("evicted"),
@@ -162,7 +162,7 @@ pub(super) async fn serve<S: Send + 'static, T: Transport>(
     let mut connection = match shaken {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            tracing::debug!(peer = %peer.name, %error, "no connection of HTTP/2");
+            tracing::debug!(peer = %peer.caller.peer, %error, "no connection of HTTP/2");
             return core.counters.refused("http2");
         }
         Err(_) => return core.counters.refused("timeout"),
@@ -210,7 +210,7 @@ pub(super) async fn serve<S: Send + 'static, T: Transport>(
             next = connection.accept() => match next {
                 None => return,
                 Some(Err(error)) => {
-                    tracing::debug!(peer = %peer.name, %error, "a connection of HTTP/2 broke");
+                    tracing::debug!(peer = %peer.caller.peer, %error, "a connection of HTTP/2 broke");
                     return;
                 }
                 Some(Ok((request, respond))) => {
@@ -224,7 +224,7 @@ pub(super) async fn serve<S: Send + 'static, T: Transport>(
         let given_up = peer.given_up.load(Ordering::Relaxed);
         if given_up > GIVEN_UP && given_up > streams / 2 && !is_going {
             core.counters.refused("http2");
-            tracing::debug!(peer = %peer.name, given_up, "most streams are given up, hanging up");
+            tracing::debug!(peer = %peer.caller.peer, given_up, "most streams are given up, hanging up");
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             is_going = true;
         }
@@ -289,7 +289,7 @@ async fn stream<S: Send + 'static>(
         }
     };
     let (status, why) = (response.status(), Error::new(why));
-    tracing::debug!(peer = %counted.0.name, status, %why, "not a WebSocket");
+    tracing::debug!(peer = %counted.0.caller.peer, status, %why, "not a WebSocket");
     say(&mut respond, &response).await;
 }
 
@@ -310,7 +310,7 @@ async fn fate<S: Send + 'static>(
         }
     };
     let more = !body.is_end_stream();
-    let mut decided = pin!(decide(&opening, head, upgrade, peer.name.clone(), more, true));
+    let mut decided = pin!(decide(&opening, head, upgrade, peer.caller.clone(), more));
     let decided = poll_fn(|cx| match respond.poll_reset(cx) {
         Poll::Ready(_) => Poll::Ready(None),
         Poll::Pending => decided.as_mut().poll(cx).map(Some),

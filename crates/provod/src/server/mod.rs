@@ -3,6 +3,7 @@
 mod accept;
 mod admission;
 mod application;
+mod arrival;
 mod decide;
 #[cfg(feature = "http2")]
 mod http2;
@@ -10,6 +11,7 @@ mod listen;
 mod open;
 mod outage;
 mod over;
+mod proxies;
 mod request;
 mod run;
 mod settings;
@@ -31,6 +33,8 @@ use crate::driver::Shared;
 use crate::error::Error;
 use crate::handler::Handler;
 use crate::runtime;
+#[cfg(feature = "tls")]
+use crate::tls::{ServerTls, Terms};
 use crate::websocket::WebSocket;
 
 pub use provod_proto::handshake::{OriginPolicy, Response};
@@ -45,6 +49,7 @@ pub(crate) use open::Guard;
 use admission::Admission;
 use application::{Application, Calls, Tasks};
 use outage::Outage;
+use proxies::Proxies;
 use settings::Settings;
 
 /// Listens on `address` and runs `handler` for each WebSocket, with all defaults, until the process
@@ -263,6 +268,30 @@ impl<S: Send + 'static> Server<S> {
     /// At most a quarter of it goes to unfinished handshakes: beyond that the oldest is dropped.
     pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
         self.settings.budget = Some(budget.clone());
+        self
+    }
+
+    /// Speaks TLS on all TCP addresses: clients connect with `wss://` and `https://`. A request that
+    /// comes without TLS is answered 400. Unix sockets stay plain. Default: no TLS.
+    ///
+    /// Certificates and keys are checked when the server starts.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.settings.tls = Some(tls);
+        self
+    }
+
+    /// Expects the header of PROXY protocol version 2 at the beginning of each TCP connection, also
+    /// before TLS, from these addresses: `10.0.0.7`, or a range such as `10.0.0.0/8` or `fd00::/8`.
+    /// [`peer`](Request::peer) is then the client's address, which the header tells.
+    ///
+    /// Others could claim to be anybody, so who connects from another address is hung up on, as is
+    /// who sends no valid header within the [`handshake_timeout`](Self::handshake_timeout): both
+    /// are counted in [`Stats::refusals`] as `proxy`. Health checks of HAProxy (`LOCAL`) keep their
+    /// own address. Unix sockets expect no header. Default: none is expected, and a header is
+    /// answered 400.
+    pub fn proxy_protocol<I: IntoIterator<Item: AsRef<str>>>(mut self, trusted: I) -> Self {
+        self.settings.proxies = Some(Proxies::new(trusted));
         self
     }
 
@@ -485,6 +514,10 @@ impl<S: Send + 'static> Server<S> {
             listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(spare).max(n / 2))
         });
         let handshakes = self.settings.most_handshakes();
+        #[cfg(feature = "tls")]
+        let start = |tls: &ServerTls| tls.start(self.settings.speaks_http2());
+        #[cfg(feature = "tls")]
+        let tls = self.settings.tls.as_ref().map(start).transpose()?;
         let (phase, _) = watch::channel(Phase::Running);
         let core = Arc::new(Core {
             settings: self.settings,
@@ -494,6 +527,8 @@ impl<S: Send + 'static> Server<S> {
             counters: self.counters,
             outage: Outage::default(),
             phase,
+            #[cfg(feature = "tls")]
+            tls,
         });
         run::start(core, &self.addresses, self.workers).await
     }
@@ -518,6 +553,8 @@ struct Core<S> {
     counters: Arc<Counters>,
     outage: Outage,
     phase: watch::Sender<Phase>,
+    #[cfg(feature = "tls")]
+    tls: Option<Terms>,
 }
 
 impl Phase {
@@ -540,7 +577,7 @@ impl<S> Core<S> {
             counters: &self.counters,
             phase: &self.phase,
             #[cfg(feature = "http2")]
-            is_http2: self.settings.http2_streams > 0,
+            is_http2: self.settings.speaks_http2(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::admission::{OpenPlace, Ticket};
 use super::decide::{Answer, Decided, answer, decide, unavailable};
 #[cfg(feature = "http2")]
 use super::http2;
-use super::request::{Accept, Request};
+use super::request::{Accept, Caller, Request};
 use super::{Core, Opening};
 use crate::budget::Reservation;
 use crate::driver::{Driver, Shared, with_read_buffer};
@@ -53,13 +53,13 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     core: Arc<Core<S>>,
     #[cfg(unix)] home: Option<Arc<Home<S>>>,
     mut io: T,
-    peer: Box<str>,
+    caller: Caller,
     ticket: Ticket,
     memory: Option<Reservation>,
 ) {
-    let name = peer.clone();
+    let name = caller.peer.clone();
     // Boxed, so that an open connection does not carry the room that its handshake needed.
-    let outcome = Box::pin(handshake(&core.opening(), &mut io, peer, &ticket)).await;
+    let outcome = Box::pin(handshake(&core.opening(), &mut io, caller.clone(), &ticket)).await;
     #[cfg(feature = "http2")]
     let memory = memory.filter(|_| matches!(outcome, Outcome::Http2(_)));
     #[cfg(not(feature = "http2"))]
@@ -99,7 +99,7 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
         #[cfg(feature = "http2")]
         Outcome::Http2(first) => {
             let counted = core.admission.listening();
-            let peer = http2::Peer::new(name, counted);
+            let peer = http2::Peer::new(caller, counted);
             // Boxed, as it is much larger than what others need.
             Box::pin(http2::serve(core, io, first, peer, ticket, memory)).await;
         }
@@ -167,7 +167,7 @@ pub(super) async fn turn_away<T: Transport>(io: T, ticket: Ticket) {
 pub(super) async fn handshake<S: Send + 'static, T: Transport>(
     core: &Opening<'_, S>,
     io: &mut T,
-    peer: Box<str>,
+    caller: Caller,
     ticket: &Ticket,
 ) -> Outcome<S> {
     let limit = core.settings.handshake_timeout;
@@ -212,7 +212,7 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
         }
     };
     let upgrade = validate(&head);
-    match decide(core, head, upgrade, peer, false, false).await {
+    match decide(core, head, upgrade, caller, false).await {
         Decided::Accept(request, accept) => open(core, io, &request, accept, carry, deadline).await,
         Decided::Answer(response, why) => Outcome::Answer(response, why),
         Decided::Gone(why) => Outcome::Gone(why),
@@ -317,13 +317,23 @@ async fn write_steadily<T: Transport>(io: &mut T, bytes: &[u8]) -> io::Result<()
 
 /// Writes an answer and lingers. A peer that does not hang up makes room for others when the server
 /// is full.
-async fn reply<T: Transport>(mut io: T, response: &Response, linger: Duration, ticket: &Ticket) {
+pub(super) async fn reply<T: Transport>(
+    mut io: T,
+    response: &Response,
+    linger: Duration,
+    ticket: &Ticket,
+) {
     if say(&mut io, response).await {
-        tokio::select! {
-            biased;
-            () = hang_up(io, linger) => {}
-            () = ticket.linger() => {}
-        }
+        part(io, linger, ticket).await;
+    }
+}
+
+/// Waits until a peer that has its answer hangs up.
+pub(super) async fn part<T: Transport>(io: T, linger: Duration, ticket: &Ticket) {
+    tokio::select! {
+        biased;
+        () = hang_up(io, linger) => {}
+        () = ticket.linger() => {}
     }
 }
 

@@ -19,6 +19,7 @@ mod keepalive;
 mod members;
 mod observing;
 mod over;
+mod proxied;
 mod resets;
 mod scripted;
 mod sending;
@@ -26,3 +27,5 @@ mod sending;
 mod sockets;
 mod splitting;
 mod streaming;
+#[cfg(feature = "tls")]
+mod tls;
