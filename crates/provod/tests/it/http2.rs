@@ -1,7 +1,9 @@
 //! WebSockets over HTTP/2 (RFC 8441): our client with our server, either with the `h2` crate at the
 //! other end, and frames written by hand.
 
+mod hostile;
 mod plain;
+mod raw;
 mod talk;
 
 use std::net::SocketAddr;
