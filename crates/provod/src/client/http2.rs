@@ -140,6 +140,7 @@ pub(super) async fn connect<T: Transport>(
 ) -> Result<WebSocket, Trouble> {
     let shelf = client.pool.shelf(place);
     let mut reach = pin!(reach);
+    let is_good = |session: &Session| !session.life.over.load(Ordering::Relaxed);
     loop {
         let limit = client.timeouts.resolve + client.timeouts.connect + client.timeouts.handshake;
         let late = |_| {
@@ -147,7 +148,7 @@ pub(super) async fn connect<T: Transport>(
             Trouble::Failed(Error::new(Kind::Timeout { step: Step::Connect, limit, place }))
         };
         let mut sessions = timeout_at(deadline(limit), shelf.lock()).await.map_err(late)?;
-        sessions.retain(|session| !session.life.over.load(Ordering::Relaxed));
+        sessions.retain(is_good);
         let shared = sessions.iter().find(|session| session.has_room()).map(Session::slot);
         let is_shared = shared.is_some();
         let slot = match shared {
@@ -166,6 +167,11 @@ pub(super) async fn connect<T: Transport>(
         match ask(client, request, address, slot).await {
             Err(Trouble::Stale(e)) => {
                 life.over.store(true, Ordering::Relaxed);
+                // It ends with its sockets, at once where there are none. Whoever holds the lock
+                // makes another, and the next one looks.
+                if let Ok(mut sessions) = shelf.try_lock() {
+                    sessions.retain(is_good);
+                }
                 // One that was there before may have died since; a new one tells the truth.
                 if !is_shared {
                     return Err(Trouble::Failed(e));
@@ -174,6 +180,17 @@ pub(super) async fn connect<T: Transport>(
             opened => return opened,
         }
     }
+}
+
+/// Opens a WebSocket on a connection of the caller's own, which it has for itself.
+pub(super) async fn connect_over<T: Transport>(
+    client: &Client,
+    request: &ClientRequest,
+    address: &Address,
+    io: T,
+) -> Result<WebSocket, Trouble> {
+    let session = begin(client, io, address.authority().to_owned()).await?;
+    ask(client, request, address, session.slot()).await
 }
 
 fn builder(client: &Client) -> Builder {

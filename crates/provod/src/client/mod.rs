@@ -332,6 +332,11 @@ impl Client {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (address, request) = self.prepare()?;
+        #[cfg(feature = "http2")]
+        if self.http2 == Http2::Require {
+            let opened = http2::connect_over(self, &request, &address, io).await;
+            return opened.map_err(http2::Trouble::into_error);
+        }
         open::open(self, request, &address, io, address.authority().to_owned()).await
     }
 

@@ -2,6 +2,7 @@
 //! other end, and frames written by hand.
 
 mod hostile;
+mod others;
 mod plain;
 mod raw;
 mod talk;
