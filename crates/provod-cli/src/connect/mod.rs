@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use provod::Client;
+use provod::client::Http2;
 
 use crate::options::{Common, Compress, time_above_0};
 use crate::process::Signals;
@@ -68,6 +69,14 @@ pub(crate) struct Connect {
     #[cfg(unix)]
     #[arg(long, value_name = "PATH", help_heading = "Request")]
     unix_socket: Option<PathBuf>,
+
+    /// Use HTTP/2 (RFC 8441) and nothing else; with ws:// the server must know of it beforehand
+    #[arg(long, conflicts_with = "http1_1", help_heading = "Request")]
+    http2: bool,
+
+    /// Use HTTP/1.1, which is the default
+    #[arg(long = "http1.1", help_heading = "Request")]
+    http1_1: bool,
 
     /// How long resolving the name may take, and then connecting
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time_above_0,
@@ -161,6 +170,9 @@ impl Connect {
         }
         if let Some(deflate) = self.common.compress(Compress::Off).offered() {
             client = client.compression(deflate);
+        }
+        if self.http2 {
+            client = client.http2(Http2::Require);
         }
         #[cfg(unix)]
         if let Some(path) = &self.unix_socket {
