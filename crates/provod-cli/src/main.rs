@@ -6,6 +6,7 @@ mod escape;
 mod listen;
 mod options;
 mod process;
+mod secure;
 mod serve;
 
 use std::io::Write as _;

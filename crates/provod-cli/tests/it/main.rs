@@ -20,6 +20,7 @@ mod page;
 mod resets;
 mod room_protocol;
 mod rooms;
+mod secure;
 #[cfg(unix)]
 mod signals;
 mod usage;
