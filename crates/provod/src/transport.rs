@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, BufMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
-/// Writes all of `bytes`.
+/// Writes all of `bytes`, and on from whatever buffer the stream has.
 pub(crate) async fn write_all<T: Transport>(io: &mut T, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let n = poll_fn(|cx| io.poll_write(cx, &[IoSlice::new(bytes)])).await?;
@@ -17,7 +17,7 @@ pub(crate) async fn write_all<T: Transport>(io: &mut T, mut bytes: &[u8]) -> io:
         }
         bytes.advance(n);
     }
-    Ok(())
+    poll_fn(|cx| io.poll_flush(cx)).await
 }
 
 /// A stream of bytes both ways. Every [`AsyncRead`] and [`AsyncWrite`] is one.
@@ -35,6 +35,11 @@ pub(crate) trait Transport: Send + Unpin + 'static {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
+
+    /// Passes on what was taken and is still held in a buffer, as a TLS stream does with records.
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 
     /// Ends this end's half of the stream.
     fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -57,6 +62,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(self).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_flush(cx)
     }
 
     fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
