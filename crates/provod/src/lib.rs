@@ -58,8 +58,7 @@ mod sender;
 pub mod server;
 mod streaming;
 #[cfg(feature = "tls")]
-#[expect(dead_code, reason = "clients and servers come next")]
-mod tls;
+pub mod tls;
 mod trace;
 mod transport;
 mod websocket;
