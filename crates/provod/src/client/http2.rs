@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::address::Address;
 use super::response::HttpResponse;
+use super::way::{self, Reached};
 use super::{Client, body, open};
 use crate::error::{Error, Kind, Step};
 use crate::http2::{
@@ -51,8 +52,16 @@ pub enum Http2 {
 #[derive(Clone, Default)]
 pub(super) struct Pool(Arc<Mutex<HashMap<String, Shelf>>>);
 
-/// Connections to one place. Whoever makes one holds the lock, so that others can share it.
-type Shelf = Arc<tokio::sync::Mutex<Vec<Session>>>;
+type Shelf = Arc<Place>;
+
+/// A place that connections lead to.
+#[derive(Default)]
+struct Place {
+    /// Whoever makes one holds the lock, so that others can share it.
+    sessions: tokio::sync::Mutex<Vec<Session>>,
+    /// It is known that there are no WebSockets over HTTP/2 there.
+    is_lacking: AtomicBool,
+}
 
 impl Pool {
     fn shelf(&self, place: &str) -> Shelf {
@@ -111,8 +120,8 @@ impl Drop for Task {
 
 /// Why a connection, or a stream on it, did not open.
 pub(super) enum Trouble {
-    /// The server takes no WebSockets over HTTP/2.
-    Lacking,
+    /// The server takes no WebSockets over HTTP/2; this connection is good for HTTP/1.1.
+    Lacking(Option<Reached>),
     /// The connection is of no use any more; another may be.
     Stale(Error),
     Failed(Error),
@@ -122,7 +131,7 @@ impl Trouble {
     /// What it is to one who wants HTTP/2 and nothing else.
     pub(super) fn into_error(self) -> Error {
         match self {
-            Self::Lacking => Error::new(Kind::Answer(
+            Self::Lacking(_) => Error::new(Kind::Answer(
                 "it takes no WebSockets over HTTP/2 (RFC 8441 section 3); use HTTP/1.1".to_owned(),
             )),
             Self::Stale(e) | Self::Failed(e) => e,
@@ -130,33 +139,65 @@ impl Trouble {
     }
 }
 
-/// Opens a WebSocket on a connection to `place`: one that is there, or the one that `reach` makes.
-pub(super) async fn connect<T: Transport>(
+/// What a server was asked in.
+pub(super) enum Opened {
+    Http2(WebSocket),
+    /// It is to be asked in HTTP/1.1: over the connection that was made, if there is one.
+    Http1(Option<Reached>),
+}
+
+/// Opens a WebSocket over HTTP/2, where that is wanted: on a connection that is there, or on a new
+/// one.
+pub(super) async fn connect(
     client: &Client,
     request: &ClientRequest,
     address: &Address,
-    place: &str,
-    reach: impl Future<Output = Result<(T, String), Error>>,
+    is_own: bool,
+) -> Result<Opened, Error> {
+    let is_required = match client.http2 {
+        Http2::Never => return Ok(Opened::Http1(None)),
+        // There is nothing to ask without TLS.
+        Http2::Prefer if !address.is_secure() => return Ok(Opened::Http1(None)),
+        Http2::Prefer => false,
+        Http2::Require => true,
+    };
+    // With a certificate of the client, who asks matters.
+    let scheme = if address.is_secure() { "wss" } else { "ws" };
+    let place = format!("{scheme}://{}:{} {is_own}", address.host(), address.port());
+    let shelf = client.pool.shelf(&place);
+    if !is_required && shelf.is_lacking.load(Ordering::Relaxed) {
+        return Ok(Opened::Http1(None));
+    }
+    match share(client, request, address, is_own, &shelf).await {
+        Ok(ws) => Ok(Opened::Http2(ws)),
+        Err(Trouble::Lacking(reached)) if !is_required => {
+            shelf.is_lacking.store(true, Ordering::Relaxed);
+            Ok(Opened::Http1(reached))
+        }
+        Err(trouble) => Err(trouble.into_error()),
+    }
+}
+
+async fn share(
+    client: &Client,
+    request: &ClientRequest,
+    address: &Address,
+    is_own: bool,
+    shelf: &Shelf,
 ) -> Result<WebSocket, Trouble> {
-    let shelf = client.pool.shelf(place);
-    let mut reach = pin!(reach);
     let is_good = |session: &Session| !session.life.over.load(Ordering::Relaxed);
     loop {
-        let limit = client.timeouts.resolve + client.timeouts.connect + client.timeouts.handshake;
-        let late = |_| {
-            let place = place.to_owned();
-            Trouble::Failed(Error::new(Kind::Timeout { step: Step::Connect, limit, place }))
-        };
-        let mut sessions = timeout_at(deadline(limit), shelf.lock()).await.map_err(late)?;
+        let limit = client.timeouts.all();
+        let late = |_| Trouble::Failed(Error::late(Step::Connect, limit, address.authority()));
+        let mut sessions =
+            timeout_at(deadline(limit), shelf.sessions.lock()).await.map_err(late)?;
         sessions.retain(is_good);
         let shared = sessions.iter().find(|session| session.has_room()).map(Session::slot);
         let is_shared = shared.is_some();
         let slot = match shared {
             Some(slot) => slot,
             None => {
-                // Only here, and then the loop ends.
-                let (io, peer) = reach.as_mut().await.map_err(Trouble::Failed)?;
-                let session = begin(client, io, peer).await?;
+                let session = reach(client, address, is_own).await?;
                 let slot = session.slot();
                 sessions.push(session);
                 slot
@@ -169,7 +210,7 @@ pub(super) async fn connect<T: Transport>(
                 life.over.store(true, Ordering::Relaxed);
                 // It ends with its sockets, at once where there are none. Whoever holds the lock
                 // makes another, and the next one looks.
-                if let Ok(mut sessions) = shelf.try_lock() {
+                if let Ok(mut sessions) = shelf.sessions.try_lock() {
                     sessions.retain(is_good);
                 }
                 // One that was there before may have died since; a new one tells the truth.
@@ -180,6 +221,19 @@ pub(super) async fn connect<T: Transport>(
             opened => return opened,
         }
     }
+}
+
+/// Makes a connection to the server.
+async fn reach(client: &Client, address: &Address, is_own: bool) -> Result<Session, Trouble> {
+    let offered: &[&[u8]] = match client.http2 {
+        Http2::Require => &[way::HTTP2],
+        _ => &[way::HTTP2, way::HTTP1],
+    };
+    let reached = way::reach(client, address, is_own, offered).await.map_err(Trouble::Failed)?;
+    if address.is_secure() && reached.alpn.as_deref() != Some(way::HTTP2) {
+        return Err(Trouble::Lacking(Some(reached)));
+    }
+    begin(client, reached.io, reached.peer).await
 }
 
 /// Opens a WebSocket on a connection of the caller's own, which it has for itself.
@@ -237,7 +291,7 @@ async fn begin<T: Transport>(client: &Client, io: T, peer: String) -> Result<Ses
     });
     timeout_at(deadline, told).await.map_err(late)??;
     if !send.is_extended_connect_protocol_enabled() {
-        return Err(Trouble::Lacking);
+        return Err(Trouble::Lacking(None));
     }
     let life = Arc::<Life>::default();
     let task = Task(life.clone());
@@ -328,7 +382,7 @@ async fn refused(head: ResponseHead, io: &mut Http2Stream, deadline: Instant) ->
 /// What an error before the answer means.
 fn trouble(e: h2::Error) -> Trouble {
     if e.reason() == Some(Reason::HTTP_1_1_REQUIRED) {
-        return Trouble::Lacking;
+        return Trouble::Lacking(None);
     }
     // A refused stream was not looked at (RFC 9113 section 8.7).
     let stale = e.is_go_away() || e.is_io() || e.reason() == Some(Reason::REFUSED_STREAM);
