@@ -63,6 +63,8 @@ mod futures;
 pub mod group;
 #[cfg(not(target_family = "wasm"))]
 pub mod handler;
+#[cfg(all(feature = "http2", not(target_family = "wasm")))]
+mod http2;
 mod one_line;
 #[cfg(not(target_family = "wasm"))]
 mod pipe;
@@ -78,8 +80,7 @@ pub mod server;
 #[cfg(not(target_family = "wasm"))]
 mod streaming;
 #[cfg(all(feature = "tls", not(target_family = "wasm")))]
-#[expect(dead_code, reason = "clients and servers come next")]
-mod tls;
+pub mod tls;
 #[cfg(not(target_family = "wasm"))]
 mod trace;
 #[cfg(not(target_family = "wasm"))]
