@@ -2,6 +2,7 @@
 
 mod accept;
 mod admission;
+mod agree;
 mod application;
 mod listen;
 mod open;

@@ -12,17 +12,16 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use provod_proto::handshake::{
-    Accept as ProtoAccept, DeflateAnswer, Refusal, RefusalKind, RequestHead, RequestReader,
-    Response, host, validate,
+    Refusal, RefusalKind, RequestHead, RequestReader, Response, host, validate,
 };
-use provod_proto::{Connection, DeflateSetup, Role};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::{OpenPlace, Ticket};
+use super::agree::{self, agree};
 use super::request::{Accept, Request};
 use super::{Core, Opening, Phase};
 use crate::budget::Reservation;
-use crate::driver::{Driver, Info, Shared, panic_text, pool, with_read_buffer};
+use crate::driver::{Driver, Shared, panic_text, with_read_buffer};
 use crate::error::{Error, Kind, Step};
 use crate::runtime::deadline;
 use crate::transport::{Transport, write_all};
@@ -257,33 +256,20 @@ async fn open<S: Send + 'static, T: Transport>(
 ) -> Outcome<S> {
     let Some(upgrade) = request.upgrade() else { return Outcome::Gone(Kind::NoRequest) };
     let settings = core.settings;
-    let deflate = settings.deflate.as_ref().and_then(|config| upgrade.accept_deflate(config));
-    let chosen = accept.subprotocol.as_deref();
-    let subprotocol = chosen.or_else(|| upgrade.choose_subprotocol(&settings.subprotocols));
-    let mut out = Vec::new();
-    let built = (|| {
-        let mut answer = ProtoAccept::new(upgrade);
-        if let Some(name) = subprotocol {
-            answer = answer.subprotocol(name)?;
+    let (chosen, spoken) = (accept.subprotocol.as_deref(), &settings.subprotocols);
+    let terms = match agree(settings, upgrade, chosen, spoken, &accept.headers) {
+        Ok(terms) => terms,
+        Err(e) => {
+            let peer = request.peer();
+            tracing::error!(peer, error = %e, "the application's answer is not valid");
+            core.counters.refused("application");
+            let response = Response::text(500, "the server's answer was not valid");
+            return Outcome::answer(response, format!("the answer was not valid: {e}"));
         }
-        if let Some(deflate) = &deflate {
-            answer = answer.deflate(deflate);
-        }
-        for (name, value) in &accept.headers {
-            answer = answer.header(name, value)?;
-        }
-        answer.write(&mut out);
-        Ok::<_, provod_proto::handshake::FieldError>(())
-    })();
-    if let Err(e) = built {
-        tracing::error!(peer = request.peer(), error = %e, "the application's answer is not valid");
-        core.counters.refused("application");
-        let response = Response::text(500, "the server's answer was not valid");
-        return Outcome::answer(response, format!("the answer was not valid: {e}"));
-    }
+    };
     // The peer's part of the deadline may have been used up by the application: it gets a moment.
     let deadline = deadline.max(Instant::now() + Duration::from_secs(1));
-    let failed = match timeout_at(deadline, write_all(io, &out)).await {
+    let failed = match timeout_at(deadline, write_all(io, &terms.head)).await {
         Ok(Ok(())) => None,
         Ok(Err(e)) => Some(Kind::Transport(e)),
         Err(_) => {
@@ -295,19 +281,8 @@ async fn open<S: Send + 'static, T: Transport>(
         core.counters.refused("cut");
         return Outcome::Gone(kind);
     }
-    let agreed = deflate.as_ref().map(DeflateAnswer::params);
-    let info = Info::new(request.peer(), request.head().target(), subprotocol, agreed, None);
-    let setup = info.deflate().map(|params| DeflateSetup { params, compress: true, pool: pool() });
-    let config = settings.core_config();
-    let shared = Shared::new(
-        |now| Connection::new(Role::Server, config, setup, now),
-        info,
-        settings.config.clone(),
-        core.counters.clone(),
-    );
-    if let Some(budget) = &settings.budget {
-        budget.watch(&shared);
-    }
+    let target = request.head().target();
+    let shared = agree::connection(settings, core.counters, request.peer(), target, &terms);
     Outcome::Open(Box::new(Open { shared, carry, state: accept.state }))
 }
 
