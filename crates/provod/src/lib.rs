@@ -39,6 +39,8 @@
 //! what a user's page shows), `game` (positions 20 times a second), `seed_server` and
 //! `seed_client`.
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod budget;
 pub mod client;
 pub mod config;
@@ -50,6 +52,8 @@ pub mod error;
 mod futures;
 pub mod group;
 pub mod handler;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod one_line;
 mod pipe;
 mod receiver;

@@ -45,10 +45,7 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     match outcome {
         Outcome::Open(open) => {
             let Open { shared, carry, state } = *open;
-            let place = ticket.opened(&shared);
-            core.close_for_drain(&shared);
-            let life = logged.map(|_| Box::new(Life::begin(&shared)));
-            let guard = Guard { _life: life, _place: place };
+            let guard = Guard::open(&shared, ticket, || core.phase());
             #[cfg(unix)]
             let io = match home {
                 None => io,
@@ -85,6 +82,20 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
 pub(crate) struct Guard {
     _life: Option<Box<Life>>,
     _place: OpenPlace,
+}
+
+impl Guard {
+    /// A WebSocket is open. `phase` is that of its server once the list of what is open has it.
+    pub(super) fn open(
+        shared: &Arc<Shared>,
+        ticket: Ticket,
+        phase: impl FnOnce() -> Phase,
+    ) -> Self {
+        let place = ticket.opened(shared);
+        phase().greet(shared);
+        let logged = tracing::enabled!(tracing::Level::DEBUG);
+        Self { _life: logged.then(|| Box::new(Life::begin(shared))), _place: place }
+    }
 }
 
 #[cfg(test)]
@@ -332,7 +343,7 @@ impl<S> Opening<'_, S> {
     }
 }
 
-fn unavailable(line: &str) -> Response {
+pub(super) fn unavailable(line: &str) -> Response {
     let response = Response::text(503, line);
     response.header("Retry-After", b"5").unwrap_or_else(|_| Response::new(503))
 }

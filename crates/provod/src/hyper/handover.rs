@@ -1,0 +1,108 @@
+//! A connection on its way from hyper to us.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+
+use crate::driver::{Driver, HandlerFuture, Shared};
+use crate::error::{Error, Kind};
+use crate::server::upgrader::Begun;
+use ::hyper::rt::{Read, Write};
+use ::hyper::upgrade::{OnUpgrade, Upgraded};
+
+/// What hyper had wrapped up.
+enum Io {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+    /// TLS, HTTP/2, or what the application has made.
+    Other(TokioIo<Upgraded>),
+}
+
+/// A request that is answered with a 101, and what is to become of its connection.
+pub(super) struct Handover {
+    pub(super) begun: Begun,
+    pub(super) connection: OnUpgrade,
+    pub(super) peer: Option<Box<str>>,
+    pub(super) target: String,
+}
+
+impl Handover {
+    /// Waits for the connection and runs `handler` on it, in a task of its own.
+    pub(super) async fn open(
+        self,
+        handler: impl FnOnce(Arc<Shared>) -> Option<HandlerFuture>,
+    ) -> Result<Arc<Shared>, Error> {
+        let Self { begun, connection, peer, target } = self;
+        let upgraded = match begun.wait(connection).await.map_err(Error::new)? {
+            Ok(upgraded) => upgraded,
+            Err(e) => {
+                let what = format!("the HTTP server did not hand the connection over: {e}");
+                return Err(Error::new(Kind::Transport(io::Error::other(what))));
+            }
+        };
+        let (io, carry) = take_back(upgraded);
+        let peer = peer.or_else(|| io.peer()).unwrap_or_else(|| "stream".into());
+        let (shared, guard) = begun.open(&peer, &target);
+        let (handler, opened) = (handler(shared.clone()), shared.clone());
+        match io {
+            Io::Tcp(io) => {
+                // Small messages must not wait for the acknowledgement of earlier ones. Where that
+                // fails the connection is gone, which its first read finds.
+                let _ = io.set_nodelay(true);
+                tokio::spawn(Driver::new(shared, io, carry, handler).with_guard(guard));
+            }
+            #[cfg(unix)]
+            Io::Unix(io) => {
+                tokio::spawn(Driver::new(shared, io, carry, handler).with_guard(guard));
+            }
+            Io::Other(io) => {
+                tokio::spawn(Driver::new(shared, io, carry, handler).with_guard(guard));
+            }
+        }
+        Ok(opened)
+    }
+}
+
+impl Io {
+    fn peer(&self) -> Option<Box<str>> {
+        match self {
+            Self::Tcp(tcp) => tcp.peer_addr().ok().map(|peer| peer.to_string().into()),
+            #[cfg(unix)]
+            Self::Unix(_) => Some("unix".into()),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// Takes a plain socket out of hyper's hands, with what was read of it behind the request.
+fn take_back(upgraded: Upgraded) -> (Io, BytesMut) {
+    let upgraded = match taken::<TcpStream>(upgraded) {
+        Ok((io, read)) => return (Io::Tcp(io), read.into()),
+        Err(upgraded) => upgraded,
+    };
+    #[cfg(unix)]
+    let upgraded = match taken::<tokio::net::UnixStream>(upgraded) {
+        Ok((io, read)) => return (Io::Unix(io), read.into()),
+        Err(upgraded) => upgraded,
+    };
+    (Io::Other(TokioIo::new(upgraded)), BytesMut::new())
+}
+
+/// Takes a `T` back from hyper, or from the server in hyper-util that tells HTTP/1.1 from HTTP/2,
+/// which wraps it once more. axum has the latter.
+fn taken<T: 'static>(upgraded: Upgraded) -> Result<(T, Bytes), Upgraded>
+where
+    TokioIo<T>: Read + Write + Unpin,
+{
+    let upgraded = match auto::upgrade::downcast::<TokioIo<T>>(upgraded) {
+        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgraded.downcast::<TokioIo<T>>()?;
+    Ok((parts.io.into_inner(), parts.read_buf))
+}
