@@ -47,7 +47,7 @@ async fn a_graceful_shutdown_ends_the_websockets_too() {
     assert_eq!(ws.closed().await.code(), CloseCode::SERVICE_RESTART);
     // The client over HTTP/2 answers as it should.
     streams::expect(&mut body, &[0x88, 2, 3, 244]).await;
-    streams::say(&mut stream, &provod_testkit::peer::close(1012));
+    streams::say(&mut stream, provod_testkit::peer::close(1012));
     assert_eq!(soon(draining).await.unwrap(), 0);
     drop((body, stream, connection));
     soon(serving).await.unwrap().unwrap();
@@ -86,7 +86,8 @@ async fn one_that_opens_during_a_drain_is_closed_too() {
         any(|ws: WebSocketUpgrade| async move {
             let response = ws.with(&theirs).on_upgrade(echo);
             asked.send(()).unwrap();
-            if let Some(held) = held.lock().await.take() {
+            let held = held.lock().await.take();
+            if let Some(held) = held {
                 let _ = held.await;
             }
             response

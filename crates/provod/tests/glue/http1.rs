@@ -13,7 +13,7 @@ use provod::close::Cause;
 use provod::config::DeflateConfig;
 use provod::hyper::Upgrade;
 use provod::{Client, CloseCode, Config, Error, Server, connect};
-use provod_testkit::peer::{Peer, request, soon, text};
+use provod_testkit::peer::{MASK, Peer, request, soon, text};
 use tokio::io::duplex;
 use tokio::sync::mpsc;
 
@@ -133,8 +133,8 @@ async fn frames_in_the_packet_of_the_request_are_not_lost() {
     ] {
         let mut peer = Peer::connect(address).await;
         let mut packet = request("/", &[]).into_bytes();
-        packet.extend(text("one").to_bytes());
-        packet.extend(text("two").to_bytes());
+        packet.extend(text("one").masked(MASK).to_bytes());
+        packet.extend(text("two").masked(MASK).to_bytes());
         peer.send(packet).await;
         assert_eq!(peer.answer().await.status, 101);
         peer.expect_text("one").await;
@@ -288,6 +288,8 @@ async fn whoever_waits_for_a_connection_that_does_not_come_is_told() {
     let mut peer = Peer::connect(address).await;
     peer.send(request("/changed", &[])).await;
     assert_eq!(peer.answer().await.status, 200);
+    // With the next request the connection is another's for good.
+    peer.send(request("/changed", &[])).await;
     let error = soon(errors.recv()).await.unwrap();
     assert!(error.is_lost(), "{error}");
     // The server was started without upgrades.

@@ -8,7 +8,7 @@ use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use provod_proto::raw::RawFrame;
-use provod_testkit::peer::soon;
+use provod_testkit::peer::{MASK, soon};
 
 /// A connection with prior knowledge.
 pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
@@ -48,8 +48,8 @@ pub(crate) async fn ask(
 /// The headers of a good request.
 pub(crate) const GOOD: [(&str, &str); 1] = [("sec-websocket-version", "13")];
 
-pub(crate) fn say(stream: &mut SendStream<Bytes>, frame: &RawFrame) {
-    stream.send_data(frame.to_bytes().into(), false).unwrap();
+pub(crate) fn say(stream: &mut SendStream<Bytes>, frame: RawFrame) {
+    stream.send_data(frame.masked(MASK).to_bytes().into(), false).unwrap();
 }
 
 /// The next bytes of a stream, as many as these, which they must be.
