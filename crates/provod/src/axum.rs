@@ -86,6 +86,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for Upgrade<Body> {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "the answer is what axum wants")]
 fn extract(parts: &mut Parts) -> Result<Upgrade<Body>, Response> {
     let upgrade = Upgrade::extract(parts)?;
     Ok(match parts.extensions.get::<ConnectInfo<SocketAddr>>() {

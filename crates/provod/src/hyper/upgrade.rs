@@ -79,7 +79,6 @@ pub struct Upgrade<B = String> {
     body: PhantomData<fn() -> B>,
 }
 
-#[expect(clippy::result_large_err, reason = "an answer is returned once for each request")]
 impl<B: From<String>> Upgrade<B> {
     /// Checks a request (RFC 6455 section 4.2.1, RFC 8441 section 5) and takes from it what hyper
     /// hands the connection over with. Of its settings it is the [`Upgrader`] among the request's
@@ -264,7 +263,10 @@ impl<B: From<String>> Upgrade<B> {
                 let response = head::answer(begun.head(), is_http2);
                 (response, Ok(Handover { begun, connection, peer, target }))
             }
-            Err((response, kind)) => (head::refusal(&response, is_http2), Err(Error::new(kind))),
+            Err(refused) => {
+                let (response, kind) = *refused;
+                (head::refusal(&response, is_http2), Err(Error::new(kind)))
+            }
         }
     }
 }

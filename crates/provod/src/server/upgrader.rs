@@ -153,7 +153,7 @@ impl Upgrader {
         origin: Option<&[u8]>,
         spoken: Option<&[String]>,
         headers: &[(String, Vec<u8>)],
-    ) -> Result<Begun, (Response, Kind)> {
+    ) -> Result<Begun, Box<(Response, Kind)>> {
         let Inner { settings, admission, counters, phase } = &*self.0;
         counters.accepted.add(1);
         if let Err(refused) = settings.origin.check(origin, upgrade.host()) {
@@ -191,9 +191,9 @@ impl Upgrader {
     }
 }
 
-fn because(response: Response, why: String) -> (Response, Kind) {
+fn because(response: Response, why: String) -> Box<(Response, Kind)> {
     let kind = Kind::TurnedAway { status: response.status(), why: why.into() };
-    (response, kind)
+    Box::new((response, kind))
 }
 
 impl fmt::Debug for Upgrader {

@@ -47,7 +47,7 @@ async fn a_graceful_shutdown_ends_the_websockets_too() {
     assert_eq!(ws.closed().await.code(), CloseCode::SERVICE_RESTART);
     // The client over HTTP/2 answers as it should.
     streams::expect(&mut body, &[0x88, 2, 3, 244]).await;
-    streams::say(&mut stream, provod_testkit::peer::close(1012));
+    streams::say_last(&mut stream, provod_testkit::peer::close(1012));
     assert_eq!(soon(draining).await.unwrap(), 0);
     drop((body, stream, connection));
     soon(serving).await.unwrap().unwrap();

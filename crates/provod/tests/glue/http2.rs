@@ -12,7 +12,7 @@ use provod_testkit::peer::{MASK, close, soon, text};
 use tokio::sync::mpsc;
 
 use crate::servers::{axum, axum_with, echo, echoing, hyper};
-use crate::streams::{GOOD, ask, connect, expect, names, say};
+use crate::streams::{GOOD, ask, connect, expect, names, say, say_last};
 
 /// What a server writes for a text below 126 bytes.
 fn unmasked(payload: &str) -> Vec<u8> {
@@ -34,11 +34,11 @@ async fn many_share_a_connection() {
             open.push((response.into_body(), stream));
         }
         for (n, (body, stream)) in open.iter_mut().enumerate() {
-            say(stream, text(&format!("I am {n}")));
+            say(stream, text(format!("I am {n}")));
             expect(body, &unmasked(&format!("I am {n}"))).await;
         }
         let (mut body, mut stream) = open.pop().unwrap();
-        say(&mut stream, close(1000));
+        say_last(&mut stream, close(1000));
         expect(&mut body, &[0x88, 2, 3, 232]).await;
         while let Some(data) = soon(body.data()).await {
             assert!(data.unwrap().is_empty(), "nothing comes behind the Close but the end");
@@ -137,14 +137,18 @@ async fn whoever_does_not_read_is_waited_for() {
     })
     .await;
     let mut connection = connect(address).await;
-    let (response, _stream) = ask(&mut connection, "/", "websocket", &GOOD).await;
+    let (response, mut stream) = ask(&mut connection, "/", "websocket", &GOOD).await;
     let mut body = response.into_body();
     let mut len = 0;
+    // 64 messages with headers of 10 bytes, and a Close with 1000.
+    let all = 64 * ((64 << 10) + 10) + 4;
     while let Some(data) = soon(body.data()).await {
         let data = data.unwrap();
         len += data.len();
         body.flow_control().release_capacity(data.len()).unwrap();
+        if len == all && !data.is_empty() {
+            say_last(&mut stream, close(1000));
+        }
     }
-    // 64 messages with headers of 10 bytes, and a Close with 1000.
-    assert_eq!(len, 64 * ((64 << 10) + 10) + 4);
+    assert_eq!(len, all);
 }

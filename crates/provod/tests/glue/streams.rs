@@ -52,6 +52,11 @@ pub(crate) fn say(stream: &mut SendStream<Bytes>, frame: RawFrame) {
     stream.send_data(frame.masked(MASK).to_bytes().into(), false).unwrap();
 }
 
+/// Says the last that this end has to say.
+pub(crate) fn say_last(stream: &mut SendStream<Bytes>, frame: RawFrame) {
+    stream.send_data(frame.masked(MASK).to_bytes().into(), true).unwrap();
+}
+
 /// The next bytes of a stream, as many as these, which they must be.
 pub(crate) async fn expect(stream: &mut RecvStream, expected: &[u8]) {
     let mut got = Vec::new();
