@@ -10,7 +10,11 @@ use tokio::net::TcpStream;
 
 use crate::driver::{Driver, HandlerFuture, Shared};
 use crate::error::{Error, Kind};
-use crate::server::upgrader::Begun;
+use crate::server::Guard;
+use crate::server::upgrader::{Begun, Workers};
+use crate::websocket::WebSocket;
+#[cfg(unix)]
+use crate::worker::{Home, New, Stream};
 use ::hyper::rt::{Read, Write};
 use ::hyper::upgrade::{OnUpgrade, Upgraded};
 
@@ -32,11 +36,8 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// Waits for the connection and runs `handler` on it, in a task of its own.
-    pub(super) async fn open(
-        self,
-        handler: impl FnOnce(Arc<Shared>) -> Option<HandlerFuture>,
-    ) -> Result<Arc<Shared>, Error> {
+    /// Waits for the connection.
+    pub(super) async fn open(self) -> Result<Opened, Error> {
         let Self { begun, connection, peer, target } = self;
         let upgraded = match begun.wait(connection).await.map_err(Error::new)? {
             Ok(upgraded) => upgraded,
@@ -46,25 +47,75 @@ impl Handover {
             }
         };
         let (io, carry) = take_back(upgraded);
+        if let Io::Tcp(tcp) = &io {
+            // Small messages must not wait for the acknowledgement of earlier ones. Where that fails
+            // the connection is gone, which its first read finds.
+            let _ = tcp.set_nodelay(true);
+        }
         let peer = peer.or_else(|| io.peer()).unwrap_or_else(|| "stream".into());
         let (shared, guard) = begun.open(&peer, &target);
-        let (handler, opened) = (handler(shared.clone()), shared.clone());
+        Ok(Opened { shared, io, carry, guard })
+    }
+}
+
+/// An open WebSocket that nobody drives yet.
+pub(super) struct Opened {
+    pub(super) shared: Arc<Shared>,
+    io: Io,
+    carry: BytesMut,
+    guard: Guard,
+}
+
+impl Opened {
+    /// Drives it in a task of its own.
+    pub(super) fn run(self, handler: Option<HandlerFuture>) {
+        let Self { shared, io, carry, guard } = self;
         match io {
-            Io::Tcp(io) => {
-                // Small messages must not wait for the acknowledgement of earlier ones. Where that
-                // fails the connection is gone, which its first read finds.
-                let _ = io.set_nodelay(true);
-                tokio::spawn(Driver::new(shared, io, carry, handler).with_guard(guard));
-            }
+            Io::Tcp(io) => tokio::spawn(Driver::new(shared, io, carry, handler).with_guard(guard)),
             #[cfg(unix)]
-            Io::Unix(io) => {
-                tokio::spawn(Driver::new(shared, io, carry, handler).with_guard(guard));
-            }
+            Io::Unix(io) => tokio::spawn(Driver::new(shared, io, carry, handler).with_guard(guard)),
             Io::Other(io) => {
-                tokio::spawn(Driver::new(shared, io, carry, handler).with_guard(guard));
+                tokio::spawn(Driver::new(shared, io, carry, handler).with_guard(guard))
+            }
+        };
+    }
+
+    /// Gives it to a worker where it is a plain socket, and to a task of its own where not.
+    pub(super) fn hand_to<S: 'static>(self, workers: &Workers<S>, state: S) {
+        #[cfg(unix)]
+        let (opened, state) = match workers.next() {
+            Some(home) => match self.settle(home, state) {
+                Ok(()) => return,
+                Err(back) => back,
+            },
+            None => (self, state),
+        };
+        #[cfg(not(unix))]
+        let opened = self;
+        let handler = workers.run(WebSocket::new(opened.shared.clone()), state);
+        opened.run(Some(handler));
+    }
+
+    #[cfg(unix)]
+    fn settle<S>(self, home: &Home<S>, state: S) -> Result<(), (Self, S)> {
+        let Self { shared, io, carry, guard } = self;
+        let stream = match io {
+            Io::Tcp(tcp) => {
+                tcp.into_std().map(|tcp| Stream::Tcp(mio::net::TcpStream::from_std(tcp)))
+            }
+            Io::Unix(unix) => {
+                unix.into_std().map(|unix| Stream::Unix(mio::net::UnixStream::from_std(unix)))
+            }
+            io => return Err((Self { shared, io, carry, guard }, state)),
+        };
+        match stream {
+            Ok(stream) => home.adopt(New { stream, shared, carry, state, guard }),
+            Err(error) => {
+                tracing::debug!(peer = shared.info.peer(), %error, "a socket broke");
+                shared.abort();
             }
         }
-        Ok(opened)
+        Ok(())
     }
 }
 

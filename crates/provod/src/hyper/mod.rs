@@ -42,7 +42,7 @@
 //!   and has the right answer where it is refused.
 //! - [`Upgrader`] has the settings of all, and their list: limits, origins, compression, a memory
 //!   budget, the end of all WebSockets when the application shuts down. Without one the defaults
-//!   hold.
+//!   hold. Its [`Workers`] call a [`Handler`](crate::Handler).
 //!
 //! A connection that hyper got as a `TokioIo` of a `TcpStream` or `UnixStream` is taken out of its
 //! hands, as that of axum's `serve` is: from then on nothing lies between the socket and us. What
@@ -60,5 +60,5 @@ mod upgrade;
 pub(crate) use head::{Parts, asks};
 
 #[doc(inline)]
-pub use crate::server::upgrader::Upgrader;
+pub use crate::server::upgrader::{Upgrader, Workers};
 pub use upgrade::{Upgrade, is_upgrade};

@@ -3,18 +3,17 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use http::{Request, Response};
 use provod_proto::handshake::{self, Refusal};
 
-use super::handover::Handover;
+use super::handover::{Handover, Opened};
 use super::head::{self, Asked, Parts};
 use crate::BoxError;
 use crate::error::Error;
 use crate::runtime;
 use crate::server::future_of;
-use crate::server::upgrader::Upgrader;
+use crate::server::upgrader::{Upgrader, Workers};
 use crate::websocket::WebSocket;
 use ::hyper::upgrade::OnUpgrade;
 
@@ -196,18 +195,34 @@ impl<B: From<String>> Upgrade<B> {
     /// Where the request is not agreed to after all, the answer says why: 403 for a page of another
     /// origin, 503 where the [`Upgrader`] is full or drains, 500 for a header that is not valid.
     /// Then neither the handler nor [`on_failed_upgrade`](Self::on_failed_upgrade) is called.
-    pub fn on_upgrade<H, F>(mut self, handler: H) -> Response<B>
+    pub fn on_upgrade<H, F>(self, handler: H) -> Response<B>
     where
         H: FnOnce(WebSocket) -> F + Send + 'static,
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
+        self.begin_with(|opened| {
+            let ws = WebSocket::new(opened.shared.clone());
+            opened.run(Some(future_of(|| handler(ws))));
+        })
+    }
+
+    /// As [`on_upgrade`](Self::on_upgrade), for a [`Handler`](crate::Handler), whose `open` gets
+    /// `state`. The settings are those of the upgrader that has started the workers, whatever
+    /// [`with`](Self::with) named.
+    pub fn hand_to<S: Send + 'static>(self, workers: &Workers<S>, state: S) -> Response<B> {
+        let workers = workers.clone();
+        let upgrade = self.with(workers.upgrader());
+        upgrade.begin_with(move |opened| opened.hand_to(&workers, state))
+    }
+
+    /// Answers, and runs `open` once the connection has come.
+    fn begin_with(mut self, open: impl FnOnce(Opened) + Send + 'static) -> Response<B> {
         let on_failed = self.on_failed.take();
         let (response, handover) = self.begin();
         let Ok(handover) = handover else { return response };
         tokio::spawn(async move {
-            let run = |shared: Arc<_>| Some(future_of(|| handler(WebSocket::new(shared))));
-            match (handover.open(run).await, on_failed) {
-                (Ok(_), _) => {}
+            match (handover.open().await, on_failed) {
+                (Ok(opened), _) => open(opened),
                 (Err(error), Some(on_failed)) => on_failed(error),
                 (Err(error), None) => tracing::debug!(%error, "no WebSocket after all"),
             }
@@ -246,7 +261,12 @@ impl<B: From<String>> Upgrade<B> {
     ) -> (Response<B>, impl Future<Output = Result<WebSocket, Error>> + Send + 'static + use<B>)
     {
         let (response, handover) = self.begin();
-        (response, async move { Ok(WebSocket::new(handover?.open(|_| None).await?)) })
+        (response, async move {
+            let opened = handover?.open().await?;
+            let ws = WebSocket::new(opened.shared.clone());
+            opened.run(None);
+            Ok(ws)
+        })
     }
 
     fn begin(self) -> (Response<B>, Result<Handover, Error>) {

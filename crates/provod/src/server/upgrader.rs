@@ -1,6 +1,8 @@
 //! The server's half of WebSockets whose requests somebody else has read: settings, a list of what
 //! is open, and their end.
 
+mod workers;
+
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -20,6 +22,8 @@ use crate::counters::{Counters, Stats};
 use crate::driver::Shared;
 use crate::error::{Error, Kind, Step};
 use crate::runtime::deadline;
+
+pub use workers::Workers;
 
 impl Server {
     /// Makes of the settings what the WebSockets of another HTTP server are opened with:

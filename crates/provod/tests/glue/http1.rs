@@ -1,7 +1,6 @@
 //! WebSockets over HTTP/1.1.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 
 use axum::extract::ConnectInfo;
 use axum::middleware::{Next, from_fn};
@@ -17,7 +16,7 @@ use provod_testkit::peer::{MASK, Peer, request, soon, text};
 use tokio::io::duplex;
 use tokio::sync::mpsc;
 
-use crate::servers::{axum, axum_with, echo, echoing, hyper, hyper_http1};
+use crate::servers::{Wrapped, axum, axum_with, echo, echoing, hyper, hyper_http1};
 
 async fn echoes(address: SocketAddr) {
     let mut ws = soon(connect(format!("ws://{address}/"))).await.unwrap();
@@ -43,43 +42,6 @@ async fn every_server_hands_its_connections_over() {
             .await,
     )
     .await;
-}
-
-/// A socket that is none any more, as one under TLS.
-struct Wrapped(tokio::net::TcpStream);
-
-impl tokio::io::AsyncRead for Wrapped {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl tokio::io::AsyncWrite for Wrapped {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
 }
 
 /// A server that tells whom it talks to; only who has the socket itself knows.

@@ -9,3 +9,4 @@ mod ending;
 mod http1;
 mod http2;
 mod refusals;
+mod workers;

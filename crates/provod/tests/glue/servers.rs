@@ -2,7 +2,10 @@
 //! test's runtime.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::response::Response;
@@ -15,6 +18,7 @@ use hyper_util::server::conn::auto::Builder;
 use provod::axum::WebSocketUpgrade;
 use provod::hyper::Upgrade;
 use provod::{BoxError, WebSocket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) async fn echo(mut ws: WebSocket) -> Result<(), BoxError> {
@@ -73,7 +77,7 @@ pub(crate) async fn hyper_http1<T>(
     answer: impl Fn(Request<Incoming>) -> http::Response<String> + Clone + Send + Sync + 'static,
 ) -> SocketAddr
 where
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (listener, address) = listener().await;
     tokio::spawn(async move {
@@ -98,5 +102,36 @@ pub(crate) fn echoing<R>(mut request: Request<R>) -> http::Response<String> {
     match Upgrade::new(&mut request) {
         Ok(upgrade) => upgrade.on_upgrade(echo),
         Err(refusal) => refusal,
+    }
+}
+
+/// A socket that is none any more, as one under TLS.
+pub(crate) struct Wrapped(pub(crate) TcpStream);
+
+impl AsyncRead for Wrapped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Wrapped {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
