@@ -105,6 +105,7 @@ async fn main() -> Result<(), BoxError> {
         .route("/{room}", any(enter).post(publish)) // `any`: over HTTP/2 it is no GET
         .with_state(app);
 
+    let end = signals::end_asked();
     println!("axum_app: open http://{local}/ and log in with ben-s3cret");
     // axum does not know of the WebSockets that it has handed over: both are told to end.
     let (stop, stopped) = oneshot::channel::<()>();
@@ -112,7 +113,7 @@ async fn main() -> Result<(), BoxError> {
         let _ = stopped.await;
     });
     let ending = async {
-        signals::end_asked().await;
+        end.await;
         let _ = stop.send(());
         upgrader.drain(Drain::default()).await
     };

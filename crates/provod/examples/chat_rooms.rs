@@ -43,10 +43,11 @@ async fn main() -> Result<(), BoxError> {
         .config(config)
         .start(move |ws| talk(ws, rooms.clone()))
         .await?;
+    let end = signals::end_asked();
     for address in running.addresses() {
         println!("chat_rooms: enter ws://{address}/ROOM?NAME");
     }
-    signals::end_asked().await;
+    end.await;
     running.drain(Drain::default()).await; // everybody is told that the server goes away
     Ok(())
 }

@@ -46,6 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let end = signals::end_asked();
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let running = match start(&address).await {
         Ok(running) => running,
@@ -58,7 +59,7 @@ async fn main() -> ExitCode {
     for address in running.addresses() {
         println!("graceful_restart: process {process} listens on ws://{address}/");
     }
-    signals::end_asked().await;
+    end.await;
 
     let mut drain = Drain::default();
     drain.code = CloseCode::SERVICE_RESTART;
