@@ -6,6 +6,10 @@ struct Readme;
 #[doc = include_str!("../../../README.ru.md")]
 struct ReadmeInRussian;
 
+#[cfg(feature = "axum")]
+#[doc = include_str!("../../../docs/guide/axum-and-hyper.md")]
+struct AxumAndHyper;
+
 #[doc = include_str!("../../../docs/guide/back-pressure.md")]
 struct BackPressure;
 

@@ -110,6 +110,9 @@ pub(crate) enum Step {
     Handshake,
     /// At a server.
     Request,
+    /// From an HTTP server to us.
+    #[cfg(feature = "hyper")]
+    Handover,
 }
 
 impl Error {
@@ -354,6 +357,12 @@ impl fmt::Display for Kind {
                 }
                 Step::Handshake => write!(f, "the answer of {place} took longer than {limit:?}"),
                 Step::Request => write!(f, "the client's request took longer than {limit:?}"),
+                #[cfg(feature = "hyper")]
+                Step::Handover => write!(
+                    f,
+                    "the HTTP server did not hand the connection over within {limit:?}: was the \
+                     answer returned as it was?"
+                ),
             },
             Kind::NoRequest => {
                 f.write_str("the connection was lost: the client hung up without a whole request")

@@ -26,6 +26,8 @@
 //!   ends in memory, for tests. The crate `provod-testkit` has a peer that follows a script, and a
 //!   bad network.
 //! - [`blocking`] is a client whose calls wait, for programs without async.
+//! - `provod::hyper` and `provod::axum`, behind features of these names, open WebSockets on requests
+//!   that another HTTP server has read.
 //! - What is set or asked rarely is a module deeper: [`client`], [`server`], [`config`],
 //!   [`message`], [`close`], [`group`], [`reconnect`], [`error`].
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
@@ -36,11 +38,14 @@
 //! All of it runs on tokio, in a runtime with I/O and time enabled, as those of `#[tokio::main]`
 //! and `#[tokio::test]` are. Tests may pause its clock.
 //!
-//! Whole programs are in the crate's `examples`: `chat_client`, `upload` (a message of any size in
-//! little memory), `fan_out` (a ticker with slow subscribers), `notifications` (other programs say
-//! what a user's page shows), `game` (positions 20 times a second), `seed_server` and
-//! `seed_client`.
+//! Whole programs are in the crate's `examples`: `echo_server`, `chat_client` and `chat_rooms`,
+//! `axum_app` (users with a token or a cookie; `--features axum`), `notifications` (other programs
+//! say what a user's page shows), `game` (positions 20 times a second), `upload` (a message of any
+//! size in little memory), `fan_out` (a ticker with slow subscribers), `graceful_restart` (a new
+//! process takes over), `seed_server` and `seed_client`.
 
+#[cfg(all(feature = "axum", not(target_family = "wasm")))]
+pub mod axum;
 #[cfg(not(target_family = "wasm"))]
 pub mod blocking;
 #[cfg(not(target_family = "wasm"))]
@@ -65,6 +70,8 @@ pub mod group;
 pub mod handler;
 #[cfg(all(feature = "http2", not(target_family = "wasm")))]
 mod http2;
+#[cfg(all(feature = "hyper", not(target_family = "wasm")))]
+pub mod hyper;
 mod one_line;
 #[cfg(not(target_family = "wasm"))]
 mod pipe;

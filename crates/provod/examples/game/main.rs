@@ -105,12 +105,13 @@ async fn run() -> Result<(), BoxError> {
         .start_with(move |ws, seat| play(ws, seat, players.clone()))
         .await?;
 
+    let end = signals::end_asked();
     for address in running.addresses() {
         println!("game: open {} in two windows", pages::link(address));
     }
     tokio::select! {
         () = game.tick() => {}
-        () = signals::end_asked() => {}
+        () = end => {}
     }
     running.drain(Drain::default()).await;
     Ok(())

@@ -113,13 +113,14 @@ async fn run() -> Result<(), BoxError> {
         .start_with(move |ws, user| hear(ws, user, users.clone()))
         .await?;
 
+    let end = signals::end_asked();
     for address in running.addresses() {
         println!("notifications: open {}?user=anna", pages::link(address));
     }
     println!("notifications: curl -d 'Your order has left' http://{internal}/notify/anna");
     tokio::select! {
         result = axum::serve(listener, router).into_future() => result?,
-        () = signals::end_asked() => {}
+        () = end => {}
     }
     running.drain(Drain::default()).await;
     Ok(())

@@ -31,6 +31,18 @@ pub(super) trait Application<S>: Send + Sync {
     fn start_worker(&self, buffers: Option<Arc<Buffers>>) -> io::Result<Option<Home<S>>>;
 }
 
+/// The future of a handler. It is called here, so that its future is all that is kept; a panic of the
+/// handler itself is one of its future, which is caught like any other.
+pub(crate) fn future_of<F>(handler: impl FnOnce() -> F) -> HandlerFuture
+where
+    F: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    match catch_unwind(AssertUnwindSafe(handler)) {
+        Ok(future) => Box::pin(future),
+        Err(panic) => Box::pin(async move { resume_unwind(panic) }),
+    }
+}
+
 /// An `async` function that owns a WebSocket.
 pub(super) struct Tasks<H>(pub(super) Arc<H>);
 
@@ -41,12 +53,7 @@ where
     S: Send + 'static,
 {
     fn run(&self, ws: WebSocket, state: S) -> HandlerFuture {
-        // It is called here, so that its future is all that is kept; a panic of the handler itself is
-        // one of its future, which is caught like any other.
-        match catch_unwind(AssertUnwindSafe(|| (self.0)(ws, state))) {
-            Ok(future) => Box::pin(future),
-            Err(panic) => Box::pin(async move { resume_unwind(panic) }),
-        }
+        future_of(|| (self.0)(ws, state))
     }
 
     #[cfg(unix)]

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use provod_proto::handshake::{
-    Accept as ProtoAccept, DeflateAnswer, DeflateParams, Refusal, RefusalKind, RequestHead,
-    Response, Upgrade, host,
+    Accept as ProtoAccept, Refusal, RefusalKind, RequestHead, Response, Upgrade, host,
 };
-use provod_proto::{Connection, DeflateSetup, Role};
 
+use super::agree::{self, Terms, agree};
 use super::request::{Accept, Caller, Request};
 use super::{Opening, Phase};
-use crate::driver::{Info, Shared, panic_text, pool};
+use crate::driver::{Shared, panic_text};
 use crate::error::Kind;
 
 const NOT_UPGRADE: &str = "the request was of plain HTTP";
@@ -114,8 +113,7 @@ pub(super) async fn decide<S: Send + 'static>(
 
 /// What a WebSocket is opened with.
 pub(super) struct Agreed<S> {
-    subprotocol: Option<String>,
-    deflate: Option<DeflateParams>,
+    terms: Terms,
     pub(super) state: S,
 }
 
@@ -176,53 +174,23 @@ impl<S> Opening<'_, S> {
         let Some(upgrade) = request.upgrade() else {
             return Err(self.refuse(&Refusal::NotUpgrade, Some(request.head())));
         };
-        let deflate = settings.deflate.as_ref().and_then(|config| upgrade.accept_deflate(config));
-        let chosen = accept.subprotocol.as_deref();
-        let subprotocol = chosen.or_else(|| upgrade.choose_subprotocol(&settings.subprotocols));
-        let built = (|| {
-            let mut answer = ProtoAccept::new(upgrade);
-            if let Some(name) = subprotocol {
-                answer = answer.subprotocol(name)?;
+        let (chosen, spoken) = (accept.subprotocol.as_deref(), &settings.subprotocols);
+        match agree(settings, upgrade, chosen, spoken, &accept.headers, write) {
+            Ok(terms) => Ok(Agreed { terms, state: accept.state }),
+            Err(e) => {
+                let peer = request.peer();
+                tracing::error!(peer, error = %e, "the application's answer is not valid");
+                self.counters.refused("application");
+                let response = Response::text(500, "the server's answer was not valid");
+                Err(answer(response, format!("the answer was not valid: {e}")))
             }
-            if let Some(deflate) = &deflate {
-                answer = answer.deflate(deflate);
-            }
-            for (name, value) in &accept.headers {
-                answer = answer.header(name, value)?;
-            }
-            write(&answer);
-            Ok::<_, provod_proto::handshake::FieldError>(())
-        })();
-        if let Err(e) = built {
-            let peer = request.peer();
-            tracing::error!(peer, error = %e, "the application's answer is not valid");
-            self.counters.refused("application");
-            let response = Response::text(500, "the server's answer was not valid");
-            return Err(answer(response, format!("the answer was not valid: {e}")));
         }
-        let subprotocol = subprotocol.map(str::to_owned);
-        let deflate = deflate.as_ref().map(DeflateAnswer::params);
-        Ok(Agreed { subprotocol, deflate, state: accept.state })
     }
 
     /// Makes the connection of a WebSocket whose answer is on its way.
     pub(super) fn establish(&self, request: &Request, agreed: &Agreed<S>) -> Arc<Shared> {
-        let settings = self.settings;
         let (peer, target) = (request.peer(), request.head().target());
-        let info = Info::new(peer, target, agreed.subprotocol.as_deref(), agreed.deflate, None);
-        let setup =
-            info.deflate().map(|params| DeflateSetup { params, compress: true, pool: pool() });
-        let config = settings.core_config();
-        let shared = Shared::new(
-            |now| Connection::new(Role::Server, config, setup, now),
-            info,
-            settings.config.clone(),
-            self.counters.clone(),
-        );
-        if let Some(budget) = &settings.budget {
-            budget.watch(&shared);
-        }
-        shared
+        agree::connection(self.settings, self.counters, peer, target, &agreed.terms)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod accept;
 mod admission;
+mod agree;
 mod application;
 mod arrival;
 mod decide;
@@ -15,6 +16,8 @@ mod proxies;
 mod request;
 mod run;
 mod settings;
+#[cfg(feature = "hyper")]
+pub(crate) mod upgrader;
 
 use std::fmt;
 use std::future::Future;
@@ -44,6 +47,8 @@ pub use listen::Address;
 pub use request::{Accept, Request};
 pub use run::{Drain, Running};
 
+#[cfg(feature = "hyper")]
+pub(crate) use application::future_of;
 pub(crate) use open::Guard;
 
 use admission::Admission;
@@ -121,6 +126,9 @@ pub struct Server<S = ()> {
     max_connections: Option<usize>,
     workers: usize,
     on_request: OnRequest<S>,
+    /// Whether that is the application's.
+    #[cfg_attr(not(feature = "hyper"), expect(dead_code, reason = "only an upgrader asks"))]
+    decides: bool,
     counters: Arc<Counters>,
 }
 
@@ -150,6 +158,7 @@ impl Server {
             max_connections: None,
             workers: 0,
             on_request: Box::new(|_| Box::pin(async { Ok(Accept::new(())) })),
+            decides: false,
             counters: Arc::default(),
         }
     }
@@ -385,6 +394,7 @@ impl<S: Send + 'static> Server<S> {
             max_connections: self.max_connections,
             workers: self.workers,
             on_request: Box::new(move |request| Box::pin(decide(request))),
+            decides: true,
             counters: self.counters,
         }
     }
@@ -510,9 +520,7 @@ impl<S: Send + 'static> Server<S> {
         self.settings.check()?;
         // A worker has a few of its own, and one for each address.
         let spare = 64 + self.workers * (4 + self.addresses.len());
-        let max = self.max_connections.unwrap_or_else(|| {
-            listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(spare).max(n / 2))
-        });
+        let max = self.max_connections.unwrap_or_else(|| most_connections(spare));
         let handshakes = self.settings.most_handshakes();
         #[cfg(feature = "tls")]
         let start = |tls: &ServerTls| tls.start(self.settings.speaks_http2());
@@ -532,6 +540,11 @@ impl<S: Send + 'static> Server<S> {
         });
         run::start(core, &self.addresses, self.workers).await
     }
+}
+
+/// So many connections the process has descriptors for, beside `spare` others.
+fn most_connections(spare: usize) -> usize {
+    listen::descriptor_limit().map_or(10_000, |n| n.saturating_sub(spare).max(n / 2))
 }
 
 /// Where a server is in its life.
@@ -562,6 +575,15 @@ impl Phase {
     fn is_accepting(self) -> bool {
         matches!(self, Self::Running | Self::Noticed)
     }
+
+    /// Closes a connection that has just opened, where the server drains or has stopped.
+    fn greet(self, shared: &Shared) {
+        match self {
+            Self::Running | Self::Noticed => {}
+            Self::Draining(code) => shared.close(proto::CloseFrame::new(code, "").ok()),
+            Self::Stopped => shared.abort(),
+        }
+    }
 }
 
 impl<S> Core<S> {
@@ -578,15 +600,6 @@ impl<S> Core<S> {
             phase: &self.phase,
             #[cfg(feature = "http2")]
             is_http2: self.settings.speaks_http2(),
-        }
-    }
-
-    /// Closes a connection because the server drains or has stopped.
-    fn close_for_drain(&self, shared: &Shared) {
-        match self.phase() {
-            Phase::Running | Phase::Noticed => {}
-            Phase::Draining(code) => shared.close(proto::CloseFrame::new(code, "").ok()),
-            Phase::Stopped => shared.abort(),
         }
     }
 }

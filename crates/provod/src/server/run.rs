@@ -240,53 +240,69 @@ impl Running {
     /// it accepts nothing more, and the connections that were not yet closed stay open until
     /// `drain` is called again or the `Running` is dropped.
     pub async fn drain(&self, drain: Drain) -> usize {
-        if !drain.notice.is_zero() && self.phase.borrow().is_accepting() {
-            self.phase.send_replace(Phase::Noticed);
-            sleep_until(deadline(drain.notice)).await;
-        }
-        let begun = Instant::now();
-        let deadline = deadline(drain.deadline);
-        // Another call may have come to its end meanwhile.
-        self.phase.send_if_modified(|phase| {
-            let goes_on = *phase != Phase::Stopped;
-            if goes_on {
-                *phase = Phase::Draining(drain.code);
-            }
-            goes_on
-        });
-        self.admission.evict_handshakes();
-        let open = self.admission.open();
-        let spread = drain.spread.min(drain.deadline);
-        let step = spread / u32::try_from(open.len().max(1)).unwrap_or(u32::MAX);
-        let step = step.min(MOST_BETWEEN);
-        let mut at = begun;
-        for shared in open {
-            if !step.is_zero() {
-                sleep_until(at).await;
-                at += step;
-            }
-            shared.close(provod_proto::CloseFrame::new(drain.code, "").ok());
-        }
-        let _ = timeout_at(deadline, self.admission.empty()).await;
-        self.stop()
+        let left = self::drain(&self.admission, &self.phase, drain).await;
+        self.remove_sockets();
+        left
     }
 
-    /// Drops all that is left; returns how many connections that were.
-    fn stop(&self) -> usize {
-        self.phase.send_replace(Phase::Stopped);
-        self.admission.evict_handshakes();
-        let open = self.admission.open();
-        open.iter().for_each(|shared: &Arc<Shared>| shared.abort());
+    /// Files of sockets go when nobody listens on them any more.
+    fn remove_sockets(&self) {
         #[cfg(unix)]
         self.sockets.iter().for_each(SocketFile::remove);
-        open.len()
     }
+}
+
+/// Brings all that was admitted to its end; returns how many connections had to be dropped.
+pub(super) async fn drain(
+    admission: &Admission,
+    phase: &watch::Sender<Phase>,
+    drain: Drain,
+) -> usize {
+    if !drain.notice.is_zero() && phase.borrow().is_accepting() {
+        phase.send_replace(Phase::Noticed);
+        sleep_until(deadline(drain.notice)).await;
+    }
+    let begun = Instant::now();
+    let deadline = deadline(drain.deadline);
+    // Another call may have come to its end meanwhile.
+    phase.send_if_modified(|phase| {
+        let goes_on = *phase != Phase::Stopped;
+        if goes_on {
+            *phase = Phase::Draining(drain.code);
+        }
+        goes_on
+    });
+    admission.evict_handshakes();
+    let open = admission.open();
+    let spread = drain.spread.min(drain.deadline);
+    let step = spread / u32::try_from(open.len().max(1)).unwrap_or(u32::MAX);
+    let step = step.min(MOST_BETWEEN);
+    let mut at = begun;
+    for shared in open {
+        if !step.is_zero() {
+            sleep_until(at).await;
+            at += step;
+        }
+        shared.close(provod_proto::CloseFrame::new(drain.code, "").ok());
+    }
+    let _ = timeout_at(deadline, admission.empty()).await;
+    stop(admission, phase)
+}
+
+/// Drops all that is left; returns how many connections that were.
+fn stop(admission: &Admission, phase: &watch::Sender<Phase>) -> usize {
+    phase.send_replace(Phase::Stopped);
+    admission.evict_handshakes();
+    let open = admission.open();
+    open.iter().for_each(|shared: &Arc<Shared>| shared.abort());
+    open.len()
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if *self.phase.borrow() != Phase::Stopped {
-            self.stop();
+            stop(&self.admission, &self.phase);
+            self.remove_sockets();
         }
     }
 }

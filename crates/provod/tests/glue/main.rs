@@ -1,0 +1,12 @@
+//! WebSockets from requests that hyper or axum has read: real servers, our client, raw bytes, and
+//! HTTP/2 by hand.
+#![allow(clippy::unwrap_used)]
+
+mod servers;
+mod streams;
+
+mod ending;
+mod http1;
+mod http2;
+mod refusals;
+mod workers;
