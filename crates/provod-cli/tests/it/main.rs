@@ -9,6 +9,7 @@ mod visitor;
 
 mod bench;
 mod connect;
+mod connect_again;
 mod connect_end;
 mod connect_exit;
 #[cfg(unix)]
