@@ -38,8 +38,8 @@
 //!
 //! Whole programs are in the crate's `examples`: `chat_client`, `upload` (a message of any size in
 //! little memory), `fan_out` (a ticker with slow subscribers), `notifications` (other programs say
-//! what a user's page shows), `game` (positions 20 times a second), `seed_server` and
-//! `seed_client`.
+//! what a user's page shows), `game` (positions 20 times a second), `reconnecting_ticker` (a client
+//! that misses nothing while servers come and go), `seed_server` and `seed_client`.
 
 pub mod blocking;
 mod budget;
