@@ -25,6 +25,9 @@ struct Compression;
 #[doc = include_str!("../../../docs/guide/memory-and-limits.md")]
 struct MemoryAndLimits;
 
+#[doc = include_str!("../../../docs/guide/reconnecting.md")]
+struct Reconnecting;
+
 #[doc = include_str!("../../../docs/guide/security.md")]
 struct Security;
 

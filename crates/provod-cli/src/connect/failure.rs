@@ -56,6 +56,15 @@ impl Failure {
         Self { code: TIMEOUT, line: Some(line.to_owned()) }
     }
 
+    /// Lines of which it is not known whether they arrived; each was named before.
+    pub(super) fn in_doubt(lines: u64) -> Self {
+        let line = match lines {
+            1 => "one line may not have arrived".to_owned(),
+            n => format!("{n} lines may not have arrived"),
+        };
+        Self { code: LOST, line: Some(line) }
+    }
+
     /// Whoever sent the signal knows why.
     pub(super) fn signal(signal: Signal) -> Self {
         Self { code: signal.exit_code(), line: None }

@@ -1,5 +1,6 @@
 //! `provod connect`: a WebSocket client between standard input and standard output.
 
+mod again;
 mod failure;
 mod input;
 mod network;
@@ -53,6 +54,12 @@ pub(crate) struct Connect {
     /// At the end of input, go on printing until the peer closes
     #[arg(long, help_heading = "Messages")]
     no_close: bool,
+
+    /// When the connection is lost, or there is none, connect again, with longer and longer waits;
+    /// what happens is told on standard error. A line of which it is not known whether it arrived
+    /// is named there, and is not sent again
+    #[arg(long, conflicts_with = "one", help_heading = "Messages")]
+    reconnect: bool,
 
     /// Add a header to the request; may be given several times
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = header,
@@ -112,7 +119,8 @@ Exit codes:
    8  the server's answer to the request is not a valid one
    9  the peer broke the protocol
   10  the peer closed with another code: it is printed, with its reason
-  11  the connection was lost without a Close frame
+  11  the connection was lost without a Close frame; with --reconnect: some line may not have
+      arrived
   12  a timeout, of any step
  130  Ctrl-C
  143  SIGTERM
@@ -124,6 +132,7 @@ Examples:
   provod connect -H 'Authorization: Bearer 7d1f' -s chat.v2 ws://example.com/chat
   provod connect --no-close ws://example.com/feed < subscribe.txt | grep price
   provod connect --cacert ca.pem --proxy http://proxy.example:3128 wss://intern.example/
+  provod connect --reconnect ws://example.com/feed >> log.txt
   provod connect --unix-socket /run/app.sock /chat
   provod connect --log warn,provod::wire=trace 9001";
 
@@ -149,6 +158,9 @@ impl Connect {
     async fn connect(&self) -> Result<(), Failure> {
         let mut signals = Signals::new();
         let client = self.client()?;
+        if self.reconnect {
+            return again::run(client, self, signals).await;
+        }
         let ws = tokio::select! {
             connected = client.connect() => connected?,
             signal = signals.next() => return Err(Failure::signal(signal)),

@@ -40,6 +40,7 @@ async fn code_2_wrong_usage() {
     for (arguments, says) in [
         (&[][..], "URL"),
         (&["--one", "--no-close", "x"], "--no-close"),
+        (&["--one", "--reconnect", "x"], "--reconnect"),
         (&["-H", "no colon", "x"], "Name: value"),
         (&["--connect-timeout=0", "x"], "--connect-timeout"),
         (&["--max-message=x", "x"], "--max-message"),

@@ -12,6 +12,7 @@ mod visitor;
 
 mod bench;
 mod connect;
+mod connect_again;
 mod connect_end;
 mod connect_exit;
 mod connect_network;

@@ -83,6 +83,7 @@ fn help_explains_every_option_and_its_default() {
         "--origin",
         "--one",
         "--no-close",
+        "--reconnect",
         "--compress[=<WHEN>]",
         "--compress-threshold",
         "--max-message",

@@ -41,7 +41,7 @@ pub struct Setup {
 
 /// Where connections come from.
 enum Source {
-    Client(Client),
+    Client(Box<Client>),
     /// Needs the limit for callbacks.
     Callback(Box<dyn FnOnce(Duration) -> Dial>),
 }
@@ -49,7 +49,7 @@ enum Source {
 impl Setup {
     pub(crate) fn new(client: Client) -> Self {
         Self {
-            dial: Source::Client(client),
+            dial: Source::Client(Box::new(client)),
             hook: None,
             policy: None,
             backoff: Backoff::default(),
