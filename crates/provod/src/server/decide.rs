@@ -171,10 +171,10 @@ impl<S> Opening<'_, S> {
         request: &Request,
         accept: Accept<S>,
         write: impl FnOnce(&ProtoAccept<'_>),
-    ) -> Result<Agreed<S>, Answer> {
+    ) -> Result<Agreed<S>, Box<Answer>> {
         let settings = self.settings;
         let Some(upgrade) = request.upgrade() else {
-            return Err(self.refuse(&Refusal::NotUpgrade, Some(request.head())));
+            return Err(Box::new(self.refuse(&Refusal::NotUpgrade, Some(request.head()))));
         };
         let deflate = settings.deflate.as_ref().and_then(|config| upgrade.accept_deflate(config));
         let chosen = accept.subprotocol.as_deref();
@@ -198,7 +198,8 @@ impl<S> Opening<'_, S> {
             tracing::error!(peer, error = %e, "the application's answer is not valid");
             self.counters.refused("application");
             let response = Response::text(500, "the server's answer was not valid");
-            return Err(answer(response, format!("the answer was not valid: {e}")));
+            let why = format!("the answer was not valid: {e}");
+            return Err(Box::new(answer(response, why)));
         }
         let subprotocol = subprotocol.map(str::to_owned);
         let deflate = deflate.as_ref().map(DeflateAnswer::params);
