@@ -2,7 +2,7 @@
 
 mod answers;
 #[cfg(feature = "tls")]
-mod certificates;
+pub(crate) mod certificates;
 mod life;
 mod proxies;
 mod redirects;

@@ -6,6 +6,8 @@ mod others;
 mod plain;
 mod raw;
 mod talk;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::net::SocketAddr;
 
