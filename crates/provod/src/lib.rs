@@ -13,8 +13,8 @@
 //! # }
 //! ```
 //!
-//! - [`connect`] opens a WebSocket as a client, [`Client`] sets everything about how: headers,
-//!   subprotocols, compression, a time limit for each step.
+//! - [`connect`] opens a WebSocket as a client, over TLS for `wss`; [`Client`] sets everything about
+//!   how: headers, subprotocols, compression, trust, proxies, redirects, a time limit for each step.
 //! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits,
 //!   origins, compression, workers, an answer for each request, a graceful drain.
 //! - [`Reconnecting`] connects again by itself, and says what became of each message.
@@ -28,7 +28,7 @@
 //! - [`blocking`] is a client whose calls wait, for programs without async.
 //! - `provod::hyper` and `provod::axum`, behind features of these names, open WebSockets on requests
 //!   that another HTTP server has read.
-//! - What is set or asked rarely is a module deeper: [`client`], [`server`], [`config`],
+//! - What is set or asked rarely is a module deeper: [`client`], [`server`], `tls`, [`config`],
 //!   [`message`], [`close`], [`group`], [`reconnect`], [`error`].
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!
