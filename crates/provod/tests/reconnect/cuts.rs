@@ -225,8 +225,7 @@ async fn cut_at_every_byte_to_the_client_compressed() {
 async fn a_network_that_swallows_at_every_byte() {
     for compressed in [false, true] {
         for to_server in [true, false] {
-            // Steps of a prime, since each run waits for the keepalive.
-            for at in (0..700).step_by(3) {
+            for at in 0..700 {
                 let mut case = Case { compressed, ..Case::plain() };
                 let faults = if to_server { &mut case.to_server } else { &mut case.to_client };
                 *faults = Faults::none().stall(at);
