@@ -15,6 +15,7 @@ mod batches;
 mod closing;
 mod compression;
 mod keepalive;
+mod marks;
 mod memory;
 mod output;
 mod pairs;

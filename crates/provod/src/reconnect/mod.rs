@@ -1,6 +1,6 @@
 //! A client that connects again by itself, and says what became of each message.
 //!
-//! [`Reconnecting`](crate::Reconnecting) is the handle, [`Setup`] all that can be set. What is
+//! [`Reconnecting`] is the handle, [`Setup`] all that can be set. What is
 //! tried again, and when, say the table of [`Lost`] and [`Backoff`]; what [`Delivery`] means is
 //! exact:
 //!

@@ -127,6 +127,21 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_server_sends_is_a_time_or_none() {
+        for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "86400"] {
+            for at in 0..text.len() {
+                for byte in 0..=255 {
+                    let mut bytes = text.as_bytes().to_vec();
+                    bytes[at] = byte;
+                    retry_after(&bytes, Some(&bytes), 0);
+                    bytes.truncate(at);
+                    retry_after(&bytes, None, u64::MAX);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_date_counts_from_the_servers_clock() {
         let (date, at) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:07 GMT");
         assert_eq!(secs(at, Some(date), 0), Some(30));

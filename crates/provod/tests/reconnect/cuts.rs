@@ -21,16 +21,23 @@ struct Case {
     resend: bool,
     /// No second attempt is made.
     once: bool,
+    /// Messages of many reads, writes and frames.
+    long: bool,
 }
 
 impl Case {
     fn plain() -> Self {
         let (to_server, to_client) = (Faults::none(), Faults::none());
-        Self { to_server, to_client, compressed: false, resend: false, once: false }
+        Self { to_server, to_client, compressed: false, resend: false, once: false, long: false }
     }
 }
 
-fn messages() -> Vec<Message> {
+fn messages(long: bool) -> Vec<Message> {
+    if long {
+        let byte = |n: u32| (n.wrapping_mul(0x9E37_79B9) >> 24) as u8;
+        let message = |len: u32| (len..2 * len).map(byte).collect::<Vec<u8>>();
+        return [300_000, 20_000, 100_000].map(|len| Message::binary(message(len))).into();
+    }
     let long = "again and again ".repeat(4);
     vec![
         Message::text("first"),
@@ -109,7 +116,7 @@ async fn converse(case: &Case) -> Outcome {
 
     let mut deliveries = Vec::new();
     // Some at once, and some when it is known what became of those.
-    for group in messages().chunks(3) {
+    for group in messages(case.long).chunks(3) {
         let mut receipts = Vec::new();
         for message in group {
             receipts.push((message.clone(), sender.send(message.clone()).await));
@@ -149,7 +156,7 @@ async fn check(case: &Case) -> bool {
             Delivery::InDoubt(back) => (times <= 1 || case.resend) && back == message,
             _ => false,
         };
-        assert!(good, "{message:?} is {delivery:?}, and was read {times} times: {case:?}");
+        assert!(good, "{message:.20?} is {delivery:.20?}, and was read {times} times: {case:?}");
     }
     if !case.once {
         let kept = |(_, d): &(_, Delivery)| !matches!(d, Delivery::NotSent(_));
@@ -159,7 +166,7 @@ async fn check(case: &Case) -> bool {
         assert!(deliveries.iter().all(|(_, d)| d.is_sent()), "{deliveries:?}: {case:?}");
     }
     // Nothing overtakes: without repetitions, what was read is in order.
-    let order: Vec<_> = messages().into_iter().filter(|m| received.contains(m)).collect();
+    let order: Vec<_> = messages(case.long).into_iter().filter(|m| received.contains(m)).collect();
     if case.resend {
         let mut first = Vec::new();
         received.into_iter().for_each(|m| {
@@ -225,8 +232,7 @@ async fn cut_at_every_byte_to_the_client_compressed() {
 async fn a_network_that_swallows_at_every_byte() {
     for compressed in [false, true] {
         for to_server in [true, false] {
-            // Steps of a prime, since each run waits for the keepalive.
-            for at in (0..700).step_by(3) {
+            for at in 0..700 {
                 let mut case = Case { compressed, ..Case::plain() };
                 let faults = if to_server { &mut case.to_server } else { &mut case.to_client };
                 *faults = Faults::none().stall(at);
@@ -244,6 +250,19 @@ async fn a_rough_network_that_breaks() {
         let to_server = Faults::rough(seed).cut(at);
         let to_client = Faults::rough(seed + 1);
         let (compressed, resend) = (seed % 2 == 0, seed % 3 == 0);
-        check(&Case { to_server, to_client, compressed, resend, once: false }).await;
+        check(&Case { to_server, to_client, compressed, resend, ..Case::plain() }).await;
+    }
+}
+
+/// Messages that are cut into fragments and fill every buffer on their way.
+#[tokio::test(start_paused = true)]
+async fn long_messages_that_are_cut() {
+    for compressed in [false, true] {
+        for n in 0..10 {
+            let mut case = Case { compressed, resend: n % 2 == 0, long: true, ..Case::plain() };
+            let faults = if n % 4 < 3 { &mut case.to_server } else { &mut case.to_client };
+            *faults = Faults::none().capacity(30_000).cut(200 + n * 44_443);
+            check(&case).await;
+        }
     }
 }
