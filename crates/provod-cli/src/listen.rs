@@ -25,15 +25,21 @@ pub(crate) struct Listen {
 impl Listen {
     pub(crate) fn run(self) -> Result<(), Box<dyn std::error::Error>> {
         self.options.start_log();
+        let secure = self.options.secure.prepare(&self.address)?;
+        let scheme = if self.options.secure.is_on() { "wss" } else { "ws" };
         run(async {
             let signals = Signals::new();
             let server = self.options.server(Compress::Off, OriginPolicy::any());
-            let running = server.listen(&self.address).start_handler(Echo).await?;
+            let server = secure.apply(server.listen(&self.address));
+            let running = server.start_handler(Echo).await?;
             for address in running.addresses() {
                 announce(&match address.tcp() {
-                    Some(tcp) => format!("provod listen: echoing on ws://{tcp}/"),
+                    Some(tcp) => format!("provod listen: echoing on {scheme}://{tcp}/"),
                     None => format!("provod listen: echoing on {address}"),
                 });
+            }
+            if let Some(notice) = secure.notice() {
+                announce(&format!("provod listen: {notice}"));
             }
             until_signal(signals, running, self.options.stop(), self.options.drain()).await
         })

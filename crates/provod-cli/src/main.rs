@@ -6,6 +6,7 @@ mod escape;
 mod listen;
 mod options;
 mod process;
+mod secure;
 mod serve;
 
 use std::io::Write as _;
@@ -26,7 +27,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Listen(listen::Listen),
-    Connect(connect::Connect),
+    Connect(Box<connect::Connect>),
     Bench(Box<bench::Bench>),
 }
 

@@ -9,6 +9,8 @@ use provod::server::OriginPolicy;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::secure::Secure;
+
 /// A server's window with context takeover, as a power of two: the last 4 KiB. Three times the
 /// memory and time of eight times as much would make messages of 1 KiB 2 % smaller.
 const KEPT_WINDOW: u8 = 12;
@@ -181,6 +183,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time,
           help_heading = "Times")]
     drain: Duration,
+
+    #[command(flatten)]
+    pub(crate) secure: Secure,
 
     #[command(flatten)]
     common: Common,

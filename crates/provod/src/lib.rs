@@ -55,6 +55,8 @@ pub mod error;
 mod futures;
 pub mod group;
 pub mod handler;
+#[cfg(feature = "http2")]
+mod http2;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 mod one_line;
@@ -65,8 +67,7 @@ mod sender;
 pub mod server;
 mod streaming;
 #[cfg(feature = "tls")]
-#[expect(dead_code, reason = "clients and servers come next")]
-mod tls;
+pub mod tls;
 mod trace;
 mod transport;
 mod websocket;

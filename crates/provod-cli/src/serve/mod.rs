@@ -69,6 +69,8 @@ impl Serve {
         let mut addresses = self.address.to_socket_addrs().into_iter().flatten().peekable();
         let loopback = addresses.peek().is_some() && addresses.all(|a| a.ip().is_loopback());
         let policy = OriginPolicy::same_host().on_loopback(loopback);
+        let secure = self.options.secure.prepare(&self.address)?;
+        let scheme = if self.options.secure.is_on() { "https" } else { "http" };
         run(async {
             let signals = Signals::new();
             let server = self
@@ -83,10 +85,13 @@ impl Serve {
             let server = server.on_request(move |request| {
                 std::future::ready(answers::decide(&request, &counters, &census))
             });
-            let running = server.start_handler(Talk::new(rooms, rate)).await?;
+            let running = secure.apply(server).start_handler(Talk::new(rooms, rate)).await?;
             for address in running.addresses() {
                 tracing::info!(%address, "listening");
-                announce(&format!("provod serve: {}", invitation(address)));
+                announce(&format!("provod serve: {}", invitation(address, scheme)));
+            }
+            if let Some(notice) = secure.notice() {
+                announce(&format!("provod serve: {notice}"));
             }
             let mut drain = self.options.drain();
             drain.notice = self.drain_notice;
@@ -96,21 +101,21 @@ impl Serve {
 }
 
 /// Where to go now that the server listens.
-fn invitation(address: &Address) -> String {
+fn invitation(address: &Address, scheme: &str) -> String {
     let Some(tcp) = address.tcp() else { return format!("listening on {address}") };
     if !tcp.ip().is_unspecified() {
-        return format!("open http://{tcp}/");
+        return format!("open {scheme}://{tcp}/");
     }
     let port = tcp.port();
     let elsewhere = match own_address(tcp.is_ipv6()) {
-        Some(ip) => format!("http://{}/", SocketAddr::new(ip, port)),
+        Some(ip) => format!("{scheme}://{}/", SocketAddr::new(ip, port)),
         None => "with this machine's name".to_owned(),
     };
-    format!("open http://localhost:{port}/, from elsewhere {elsewhere}")
+    format!("open {scheme}://localhost:{port}/, from elsewhere {elsewhere}")
 }
 
 /// The address of this machine towards its network: what a phone beside it can open.
-fn own_address(ipv6: bool) -> Option<IpAddr> {
+pub(crate) fn own_address(ipv6: bool) -> Option<IpAddr> {
     // Connecting a UDP socket chooses a route and sends nothing. The addresses are for examples
     // (RFC 5737, RFC 3849), so that the route is that to anywhere.
     let towards = |local: &str, remote: &str| {

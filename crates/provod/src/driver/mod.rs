@@ -95,6 +95,8 @@ pub(crate) struct Driver<T> {
     carry: BytesMut,
     /// The transport's half-close is under way.
     half_closing: bool,
+    /// The transport may hold bytes that it has taken.
+    unflushed: bool,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
     handler: Option<HandlerFuture>,
     /// Dropped at the end.
@@ -113,8 +115,8 @@ impl<T: Transport> Driver<T> {
         carry: BytesMut,
         handler: Option<HandlerFuture>,
     ) -> Self {
-        let (io, half_closing, timer) = (Some(io), false, None);
-        Self { shared, io, carry, half_closing, timer, handler, _guard: None }
+        let (io, half_closing, unflushed, timer) = (Some(io), false, false, None);
+        Self { shared, io, carry, half_closing, unflushed, timer, handler, _guard: None }
     }
 
     /// Drops `guard` when the connection is over and its handler, too.
@@ -132,6 +134,7 @@ impl<T: Transport> Driver<T> {
             return false;
         }
         if !state.may_read(now) {
+            io.hold(cx);
             return false;
         }
         if !self.carry.is_empty() || state.must_feed() {
@@ -179,7 +182,17 @@ impl<T: Transport> Driver<T> {
         let now = self.shared.now();
         let mut guard = self.shared.lock();
         let state = &mut *guard;
-        let more = state.transmit(now, |slices| io.poll_write(cx, slices));
+        let mut written = false;
+        let more = state.transmit(now, |slices| {
+            let wrote = io.poll_write(cx, slices);
+            written |= matches!(wrote, Poll::Ready(Ok(1..)));
+            wrote
+        });
+        self.unflushed |= written;
+        if self.unflushed {
+            // One that breaks here breaks again at the next read or write.
+            self.unflushed = io.poll_flush(cx).is_pending();
+        }
         self.half_closing |= state.core.poll_half_close();
         if self.half_closing
             && let Poll::Ready(result) = io.poll_half_close(cx)

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::Core;
 use super::admission::Listening;
+use super::arrival::{Turns, arrive};
 use super::listen::{Listener, Socket};
 use super::open::{connection, turn_away};
+use super::request::Caller;
 #[cfg(unix)]
 use super::run::Homes;
 #[cfg(unix)]
@@ -27,6 +29,7 @@ pub(super) async fn accept<S: Send + 'static>(
     core: Arc<Core<S>>,
     _listening: Listening,
     mut listener: Listener,
+    turns: Turns,
     #[cfg(unix)] homes: Homes<S>,
 ) {
     #[cfg(unix)]
@@ -48,6 +51,7 @@ pub(super) async fn accept<S: Send + 'static>(
                 core.counters.accepted.add(1);
                 take(
                     &core,
+                    &turns,
                     #[cfg(unix)]
                     homes.next().cloned(),
                     socket,
@@ -75,6 +79,7 @@ fn is_passing(e: &io::Error) -> bool {
 
 fn take<S: Send + 'static>(
     core: &Arc<Core<S>>,
+    turns: &Turns,
     #[cfg(unix)] home: Option<Arc<Home<S>>>,
     socket: Socket,
 ) {
@@ -86,22 +91,40 @@ fn take<S: Send + 'static>(
     };
     let core = core.clone();
     match socket {
+        Socket::Tcp(stream, peer) if core.is_fronted() => {
+            let turns = turns.clone();
+            tokio::spawn(arrive(
+                core,
+                #[cfg(unix)]
+                home,
+                stream,
+                peer,
+                ticket,
+                memory,
+                turns,
+            ))
+        }
         Socket::Tcp(stream, peer) => tokio::spawn(connection(
             core,
             #[cfg(unix)]
             home,
             stream,
-            peer.to_string().into(),
+            Caller::new(peer.to_string()),
             ticket,
             memory,
         )),
         #[cfg(unix)]
+        Socket::Late(stream, peer) if core.is_fronted() => {
+            tokio::spawn(arrive(core, home, stream, peer, ticket, memory, turns.clone()))
+        }
+        #[cfg(unix)]
         Socket::Late(stream, peer) => {
-            tokio::spawn(connection(core, home, stream, peer.to_string().into(), ticket, memory))
+            let caller = Caller::new(peer.to_string());
+            tokio::spawn(connection(core, home, stream, caller, ticket, memory))
         }
         #[cfg(unix)]
         Socket::Unix(stream) => {
-            tokio::spawn(connection(core, home, stream, "unix".into(), ticket, memory))
+            tokio::spawn(connection(core, home, stream, Caller::new("unix"), ticket, memory))
         }
     };
 }

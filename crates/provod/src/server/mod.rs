@@ -4,10 +4,15 @@ mod accept;
 mod admission;
 mod agree;
 mod application;
+mod arrival;
+mod decide;
+#[cfg(feature = "http2")]
+mod http2;
 mod listen;
 mod open;
 mod outage;
 mod over;
+mod proxies;
 mod request;
 mod run;
 mod settings;
@@ -31,6 +36,8 @@ use crate::driver::Shared;
 use crate::error::Error;
 use crate::handler::Handler;
 use crate::runtime;
+#[cfg(feature = "tls")]
+use crate::tls::{ServerTls, Terms};
 use crate::websocket::WebSocket;
 
 pub use provod_proto::handshake::{OriginPolicy, Response};
@@ -47,6 +54,7 @@ pub(crate) use open::Guard;
 use admission::Admission;
 use application::{Application, Calls, Tasks};
 use outage::Outage;
+use proxies::Proxies;
 use settings::Settings;
 
 /// Listens on `address` and runs `handler` for each WebSocket, with all defaults, until the process
@@ -272,6 +280,30 @@ impl<S: Send + 'static> Server<S> {
         self
     }
 
+    /// Speaks TLS on all TCP addresses: clients connect with `wss://` and `https://`. A request that
+    /// comes without TLS is answered 400. Unix sockets stay plain. Default: no TLS.
+    ///
+    /// Certificates and keys are checked when the server starts.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.settings.tls = Some(tls);
+        self
+    }
+
+    /// Expects the header of PROXY protocol version 2 at the beginning of each TCP connection, also
+    /// before TLS, from these addresses: `10.0.0.7`, or a range such as `10.0.0.0/8` or `fd00::/8`.
+    /// [`peer`](Request::peer) is then the client's address, which the header tells.
+    ///
+    /// Others could claim to be anybody, so who connects from another address is hung up on, as is
+    /// who sends no valid header within the [`handshake_timeout`](Self::handshake_timeout): both
+    /// are counted in [`Stats::refusals`] as `proxy`. Health checks of HAProxy (`LOCAL`) keep their
+    /// own address. Unix sockets expect no header. Default: none is expected, and a header is
+    /// answered 400.
+    pub fn proxy_protocol<I: IntoIterator<Item: AsRef<str>>>(mut self, trusted: I) -> Self {
+        self.settings.proxies = Some(Proxies::new(trusted));
+        self
+    }
+
     /// Starts `n` threads with a runtime each and runs the connections there. Default, or 0: on the
     /// runtime that starts the server.
     pub fn workers(mut self, n: usize) -> Self {
@@ -284,6 +316,18 @@ impl<S: Send + 'static> Server<S> {
     /// server accepts nothing, which a load balancer takes for unhealthy too.
     pub fn health(mut self, path: impl Into<String>) -> Self {
         self.settings.health = Some(path.into());
+        self
+    }
+
+    /// Sets how many streams, each a WebSocket, a client may open on one connection of HTTP/2 (RFC
+    /// 8441), which is spoken on the same port as HTTP/1.1. Default: 100; with 0 HTTP/2 is not
+    /// spoken.
+    ///
+    /// Each stream counts as a connection for [`max_connections`](Self::max_connections). A
+    /// connection without streams is one too, and is closed after a minute.
+    #[cfg(feature = "http2")]
+    pub fn http2_streams(mut self, most: usize) -> Self {
+        self.settings.http2_streams = most;
         self
     }
 
@@ -478,6 +522,10 @@ impl<S: Send + 'static> Server<S> {
         let spare = 64 + self.workers * (4 + self.addresses.len());
         let max = self.max_connections.unwrap_or_else(|| most_connections(spare));
         let handshakes = self.settings.most_handshakes();
+        #[cfg(feature = "tls")]
+        let start = |tls: &ServerTls| tls.start(self.settings.speaks_http2());
+        #[cfg(feature = "tls")]
+        let tls = self.settings.tls.as_ref().map(start).transpose()?;
         let (phase, _) = watch::channel(Phase::Running);
         let core = Arc::new(Core {
             settings: self.settings,
@@ -487,6 +535,8 @@ impl<S: Send + 'static> Server<S> {
             counters: self.counters,
             outage: Outage::default(),
             phase,
+            #[cfg(feature = "tls")]
+            tls,
         });
         run::start(core, &self.addresses, self.workers).await
     }
@@ -516,6 +566,8 @@ struct Core<S> {
     counters: Arc<Counters>,
     outage: Outage,
     phase: watch::Sender<Phase>,
+    #[cfg(feature = "tls")]
+    tls: Option<Terms>,
 }
 
 impl Phase {
@@ -539,6 +591,11 @@ impl<S> Core<S> {
         *self.phase.borrow()
     }
 
+    /// Closes a connection because the server drains or has stopped.
+    fn close_for_drain(&self, shared: &Shared) {
+        self.phase().greet(shared);
+    }
+
     /// What its opening handshakes need.
     fn opening(&self) -> Opening<'_, S> {
         Opening {
@@ -546,6 +603,8 @@ impl<S> Core<S> {
             on_request: &self.on_request,
             counters: &self.counters,
             phase: &self.phase,
+            #[cfg(feature = "http2")]
+            is_http2: self.settings.speaks_http2(),
         }
     }
 }
@@ -556,6 +615,9 @@ struct Opening<'a, S> {
     on_request: &'a OnRequest<S>,
     counters: &'a Arc<Counters>,
     phase: &'a watch::Sender<Phase>,
+    /// Whether a peer may begin with HTTP/2.
+    #[cfg(feature = "http2")]
+    is_http2: bool,
 }
 
 impl<S> Opening<'_, S> {

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::admission::Admission;
 use super::open::{MOST_LINGER, Outcome, handshake, hang_up, say};
+use super::request::Caller;
 use super::{Opening, Phase, Server};
 use crate::driver::Driver;
 use crate::error::{Error, Kind};
@@ -77,8 +78,11 @@ impl<S: Send + 'static> Server<S> {
             on_request: &self.on_request,
             counters: &self.counters,
             phase: &phase,
+            // One stream is one WebSocket here.
+            #[cfg(feature = "http2")]
+            is_http2: false,
         };
-        match Box::pin(handshake(&opening, &mut io, "stream".into(), &ticket)).await {
+        match Box::pin(handshake(&opening, &mut io, Caller::new("stream"), &ticket)).await {
             Outcome::Open(open) => {
                 tokio::spawn(Driver::new(open.shared.clone(), io, open.carry, None));
                 Ok((WebSocket::new(open.shared), open.state))
@@ -91,6 +95,8 @@ impl<S: Send + 'static> Server<S> {
                 Err(Error::new(kind))
             }
             Outcome::Gone(kind) => Err(Error::new(kind)),
+            #[cfg(feature = "http2")]
+            Outcome::Http2(_) => Err(Error::new(Kind::NoRequest)),
         }
     }
 }

@@ -23,12 +23,36 @@ pub struct Request(Arc<Inner>);
 struct Inner {
     head: RequestHead,
     upgrade: Option<Upgrade>,
-    peer: Box<str>,
+    caller: Caller,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// `IP:port`, `unix` or `stream`.
+    pub(super) peer: Box<str>,
+    /// What was shown in the TLS handshake, and checked, in DER.
+    pub(super) certificate: Option<Arc<[u8]>>,
+    /// Its requests come over HTTP/2.
+    pub(super) http2: bool,
+}
+
+impl Caller {
+    pub(super) fn new(peer: impl Into<Box<str>>) -> Self {
+        Self { peer: peer.into(), certificate: None, http2: false }
+    }
 }
 
 impl Request {
-    pub(super) fn new(head: RequestHead, upgrade: Option<Upgrade>, peer: Box<str>) -> Self {
-        Self(Arc::new(Inner { head, upgrade, peer }))
+    pub(super) fn new(head: RequestHead, upgrade: Option<Upgrade>, caller: Caller) -> Self {
+        Self(Arc::new(Inner { head, upgrade, caller }))
+    }
+
+    /// Whether it came over HTTP/2 (RFC 8441), and not HTTP/1.1. All else is the same: the method
+    /// of a WebSocket is `GET`, and `Host` is there.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.0.caller.http2
     }
 
     /// Whether it asks for a WebSocket, and rightly so. Otherwise it is plain HTTP.
@@ -75,7 +99,15 @@ impl Request {
     /// The client's address: `IP:port`, or `unix`.
     #[must_use]
     pub fn peer(&self) -> &str {
-        &self.0.peer
+        &self.0.caller.peer
+    }
+
+    /// The certificate that the client has shown, in DER (X.509): the first of its chain. It was
+    /// checked against the authorities that `ServerTls` was given; without those nobody is asked
+    /// for one.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&[u8]> {
+        self.0.caller.certificate.as_deref()
     }
 
     pub(super) fn head(&self) -> &RequestHead {

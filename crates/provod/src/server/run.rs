@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::accept::accept;
 use super::admission::Admission;
+use super::arrival::Turns;
 #[cfg(unix)]
 use super::listen::SocketFile;
 use super::listen::{Address, Bound};
@@ -126,9 +127,10 @@ pub(super) async fn start<S: Send + 'static>(
     }
     let start = |e| Error::new(Kind::Start(e));
     if workers == 0 {
+        let threads = tokio::runtime::Handle::current().metrics().num_workers();
+        let turns = Turns::new(threads);
         #[cfg(unix)]
-        let homes = homes(&core, tokio::runtime::Handle::current().metrics().num_workers())
-            .map_err(start)?;
+        let homes = homes(&core, threads).map_err(start)?;
         for listener in bound {
             #[cfg(unix)]
             let to_workers = !homes.is_empty();
@@ -139,6 +141,7 @@ pub(super) async fn start<S: Send + 'static>(
                 core.clone(),
                 core.admission.listening(),
                 listener,
+                turns.clone(),
                 #[cfg(unix)]
                 homes.clone(),
             ));
@@ -163,6 +166,7 @@ pub(super) async fn start<S: Send + 'static>(
                 let to_workers = !homes.is_empty();
                 #[cfg(not(unix))]
                 let to_workers = false;
+                let turns = Turns::new(1);
                 for (listening, listener) in mine {
                     match listener.into_listener(to_workers) {
                         Ok(listener) => {
@@ -170,6 +174,7 @@ pub(super) async fn start<S: Send + 'static>(
                                 core.clone(),
                                 listening,
                                 listener,
+                                turns.clone(),
                                 #[cfg(unix)]
                                 homes.clone(),
                             )));

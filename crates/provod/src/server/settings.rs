@@ -6,9 +6,17 @@ use std::time::Duration;
 use provod_proto as proto;
 use provod_proto::handshake::{DeflateConfig, HeadLimits, OriginPolicy};
 
+use super::proxies::Proxies;
 use crate::budget::{MemoryBudget, Reservation};
 use crate::config::Config;
 use crate::error::{Error, Kind};
+#[cfg(feature = "tls")]
+use crate::tls::ServerTls;
+
+/// What a TLS handshake holds at most while it is usual: a record in the making, the messages so
+/// far, keys.
+#[cfg(feature = "tls")]
+const TLS_HANDSHAKE: usize = 24 << 10;
 
 /// What holds for each opening handshake and each connection.
 pub(super) struct Settings {
@@ -21,7 +29,14 @@ pub(super) struct Settings {
     pub(super) head: HeadLimits,
     pub(super) handshake_timeout: Duration,
     pub(super) health: Option<String>,
+    /// Streams of a connection of HTTP/2; 0 where it is not spoken.
+    #[cfg(feature = "http2")]
+    pub(super) http2_streams: usize,
     pub(super) budget: Option<MemoryBudget>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<ServerTls>,
+    /// The proxies that say for whom they connect.
+    pub(super) proxies: Option<Proxies>,
 }
 
 impl Default for Settings {
@@ -35,7 +50,12 @@ impl Default for Settings {
             head: HeadLimits::default(),
             handshake_timeout: Duration::from_secs(10),
             health: None,
+            #[cfg(feature = "http2")]
+            http2_streams: 100,
             budget: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            proxies: None,
         }
     }
 }
@@ -61,6 +81,12 @@ impl Settings {
         if let Some(name) = self.subprotocols.iter().find(|name| !is_token(name)) {
             return setting(format!("{name:?} is no subprotocol: it must be a token"));
         }
+        if let Some(Err(text)) = self.proxies.as_ref().map(Proxies::check) {
+            return setting(format!(
+                "{text:?} is no address of a proxy: expected one such as 10.0.0.7, or a range such \
+                 as 10.0.0.0/8"
+            ));
+        }
         match &self.health {
             Some(path) if !path.starts_with('/') => {
                 setting(format!("the health path {path:?} does not begin with a slash"))
@@ -69,8 +95,20 @@ impl Settings {
         }
     }
 
+    #[cfg(any(feature = "http2", feature = "tls"))]
+    pub(super) fn speaks_http2(&self) -> bool {
+        #[cfg(feature = "http2")]
+        return self.http2_streams > 0;
+        #[cfg(not(feature = "http2"))]
+        false
+    }
+
     /// Memory of a handshake while it is not finished.
     pub(super) fn handshake_memory(&self) -> usize {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return self.head.max_bytes + TLS_HANDSHAKE;
+        }
         self.head.max_bytes
     }
 

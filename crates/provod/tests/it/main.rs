@@ -13,10 +13,13 @@ mod frames;
 mod group;
 mod hall;
 mod handshake;
+#[cfg(feature = "http2")]
+mod http2;
 mod keepalive;
 mod members;
 mod observing;
 mod over;
+mod proxied;
 mod resets;
 mod scripted;
 mod sending;
@@ -24,3 +27,5 @@ mod sending;
 mod sockets;
 mod splitting;
 mod streaming;
+#[cfg(feature = "tls")]
+mod tls;
