@@ -33,12 +33,13 @@ pub(super) struct Handover {
     pub(super) connection: OnUpgrade,
     pub(super) peer: Option<Box<str>>,
     pub(super) target: String,
+    pub(super) is_http2: bool,
 }
 
 impl Handover {
     /// Waits for the connection.
     pub(super) async fn open(self) -> Result<Opened, Error> {
-        let Self { begun, connection, peer, target } = self;
+        let Self { begun, connection, peer, target, is_http2 } = self;
         let upgraded = match begun.wait(connection).await.map_err(Error::new)? {
             Ok(upgraded) => upgraded,
             Err(e) => {
@@ -53,7 +54,7 @@ impl Handover {
             let _ = tcp.set_nodelay(true);
         }
         let peer = peer.or_else(|| io.peer()).unwrap_or_else(|| "stream".into());
-        let (shared, guard) = begun.open(&peer, &target);
+        let (shared, guard) = begun.open(&peer, &target, is_http2);
         Ok(Opened { shared, io, carry, guard })
     }
 }

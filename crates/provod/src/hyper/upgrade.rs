@@ -5,7 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use http::{Request, Response};
-use provod_proto::handshake::{self, Refusal};
+use provod_proto::handshake;
 
 use super::handover::{Handover, Opened};
 use super::head::{self, Asked, Parts};
@@ -85,10 +85,9 @@ impl<B: From<String>> Upgrade<B> {
     ///
     /// # Errors
     ///
-    /// The answer: 426 for a request that asks for no WebSocket (400 over HTTP/2, which has no word
-    /// for it) or another version; 400, 405, 413 for one that breaks a rule; 500 where hyper does
-    /// not upgrade connections, because the server does not serve them with upgrades, or something
-    /// has upgraded this one already.
+    /// The answer: 426 for a request that asks for no WebSocket or another version; 400, 405 or 501
+    /// for one that breaks a rule; 500 where hyper does not upgrade connections, because the server
+    /// does not serve them with upgrades, or something has upgraded this one already.
     pub fn new<R>(request: &mut Request<R>) -> Result<Self, Response<B>> {
         let (asked, upgrader) = Self::check(parts(request))?;
         let connection = request.extensions_mut().remove::<OnUpgrade>();
@@ -111,11 +110,6 @@ impl<B: From<String>> Upgrade<B> {
             Err(refusal) => {
                 upgrader.refused(&refusal);
                 let is_http2 = request.version == http::Version::HTTP_2;
-                if is_http2 && refusal == Refusal::NotUpgrade {
-                    let what = "this is for WebSockets: an extended CONNECT (RFC 8441)";
-                    let response = handshake::Response::text(400, what);
-                    return Err(head::refusal(&response, is_http2));
-                }
                 Err(head::refusal(&(&refusal).into(), is_http2))
             }
         }
@@ -277,11 +271,11 @@ impl<B: From<String>> Upgrade<B> {
             let what = "this server cannot open WebSockets";
             return (head::refusal(&handshake::Response::text(500, what), is_http2), Err(error));
         }
-        let begun = upgrader.begin(&upgrade, origin.as_deref(), protocols.as_deref(), &headers);
-        match begun {
-            Ok(begun) => {
-                let response = head::answer(begun.head(), is_http2);
-                (response, Ok(Handover { begun, connection, peer, target }))
+        let (origin, protocols) = (origin.as_deref(), protocols.as_deref());
+        let write = |accept: &handshake::Accept<'_>| head::accept(accept, is_http2);
+        match upgrader.begin(&upgrade, origin, protocols, &headers, write) {
+            Ok((begun, response)) => {
+                (response, Ok(Handover { begun, connection, peer, target, is_http2 }))
             }
             Err(refused) => {
                 let (response, kind) = *refused;

@@ -18,20 +18,20 @@ pub(super) struct Terms {
     deflate: Option<DeflateParams>,
 }
 
-/// Answers a request; `write` is given the answer. Without a subprotocol that the application has chosen, the first of the
-/// client's that it speaks is agreed.
+/// Chooses what a WebSocket is opened with, and what `write` makes of the answer that says so. Without a
+/// subprotocol that the application has chosen, the first of the client's that it speaks is agreed.
 ///
 /// # Errors
 ///
 /// What the application gave cannot be written, or agrees to a subprotocol that was not offered.
-pub(super) fn agree(
+pub(super) fn agree<W>(
     settings: &Settings,
     upgrade: &Upgrade,
     chosen: Option<&str>,
     spoken: &[String],
     headers: &[(String, Vec<u8>)],
-    write: impl FnOnce(&ProtoAccept<'_>),
-) -> Result<Terms, FieldError> {
+    write: impl FnOnce(&ProtoAccept<'_>) -> W,
+) -> Result<(Terms, W), FieldError> {
     let deflate = settings.deflate.as_ref().and_then(|config| upgrade.accept_deflate(config));
     let subprotocol = chosen.or_else(|| upgrade.choose_subprotocol(spoken));
     let mut answer = ProtoAccept::new(upgrade);
@@ -44,11 +44,10 @@ pub(super) fn agree(
     for (name, value) in headers {
         answer = answer.header(name, value)?;
     }
-    write(&answer);
-    Ok(Terms {
-        subprotocol: subprotocol.map(str::to_owned),
-        deflate: deflate.as_ref().map(DeflateAnswer::params),
-    })
+    let written = write(&answer);
+    let subprotocol = subprotocol.map(str::to_owned);
+    let deflate = deflate.as_ref().map(DeflateAnswer::params);
+    Ok((Terms { subprotocol, deflate }, written))
 }
 
 /// The connection of a request that was answered with these terms.

@@ -176,7 +176,7 @@ impl<S> Opening<'_, S> {
         };
         let (chosen, spoken) = (accept.subprotocol.as_deref(), &settings.subprotocols);
         match agree(settings, upgrade, chosen, spoken, &accept.headers, write) {
-            Ok(terms) => Ok(Agreed { terms, state: accept.state }),
+            Ok((terms, ())) => Ok(Agreed { terms, state: accept.state }),
             Err(e) => {
                 let peer = request.peer();
                 tracing::error!(peer, error = %e, "the application's answer is not valid");

@@ -276,7 +276,8 @@ async fn stream<S: Send + 'static>(
                     };
                     let shared = opening.establish(&request, &agreed);
                     core.counters.opened_http2.add(1);
-                    let guard = Guard::open(&shared, ticket, || core.phase());
+                    let guard = Guard::new(ticket, &shared);
+                    core.close_for_drain(&shared);
                     let io = Http2Stream::new(send, body, Some(Box::new(counted)));
                     let ws = WebSocket::new(shared.clone());
                     let handler = core.application.run(ws, agreed.state);

@@ -591,6 +591,11 @@ impl<S> Core<S> {
         *self.phase.borrow()
     }
 
+    /// Closes a connection because the server drains or has stopped.
+    fn close_for_drain(&self, shared: &Shared) {
+        self.phase().greet(shared);
+    }
+
     /// What its opening handshakes need.
     fn opening(&self) -> Opening<'_, S> {
         Opening {

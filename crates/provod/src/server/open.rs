@@ -14,7 +14,7 @@ use super::decide::{Answer, Decided, answer, decide, unavailable};
 #[cfg(feature = "http2")]
 use super::http2;
 use super::request::{Accept, Caller, Request};
-use super::{Core, Opening, Phase};
+use super::{Core, Opening};
 use crate::budget::Reservation;
 use crate::driver::{Driver, Shared, with_read_buffer};
 use crate::error::{Error, Kind, Step};
@@ -67,7 +67,8 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     match outcome {
         Outcome::Open(open) => {
             let Open { shared, carry, state } = *open;
-            let guard = Guard::open(&shared, ticket, || core.phase());
+            let guard = Guard::new(ticket, &shared);
+            core.close_for_drain(&shared);
             #[cfg(unix)]
             let io = match home {
                 None => io,
@@ -112,16 +113,11 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// A WebSocket is open. `phase` is that of its server once the list of what is open has it.
-    pub(super) fn open(
-        shared: &Arc<Shared>,
-        ticket: Ticket,
-        phase: impl FnOnce() -> Phase,
-    ) -> Self {
+    /// That of a WebSocket which has just been opened.
+    pub(super) fn new(ticket: Ticket, shared: &Arc<Shared>) -> Self {
         let place = ticket.opened(shared);
-        phase().greet(shared);
-        let logged = tracing::enabled!(tracing::Level::DEBUG);
-        Self { _life: logged.then(|| Box::new(Life::begin(shared))), _place: place }
+        let is_logged = tracing::enabled!(tracing::Level::DEBUG);
+        Self { _life: is_logged.then(|| Box::new(Life::begin(shared))), _place: place }
     }
 }
 

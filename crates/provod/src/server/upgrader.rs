@@ -7,13 +7,13 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
-use provod_proto::handshake::{Refusal, Upgrade};
+use provod_proto::handshake::{Accept, Refusal, Upgrade};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::admission::{Admission, Ticket};
 use super::agree::{self, Terms, agree};
-use super::decide::unavailable;
+use super::decide::{Answer, answer, unavailable};
 use super::run::drain;
 use super::settings::Settings;
 use super::{Drain, Guard, Phase, Response, Server, most_connections};
@@ -39,8 +39,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// A setting is not valid, or is the HTTP server's business: an address, workers, a health
-    /// answer, [`on_request`](Self::on_request) ([`is_usage`](Error::is_usage)).
+    /// A setting is not valid, or is the HTTP server's business: an address, TLS, the PROXY
+    /// protocol, workers, a health answer, [`on_request`](Self::on_request)
+    /// ([`is_usage`](Error::is_usage)).
     pub fn upgrader(self) -> Result<Upgrader, Error> {
         self.settings.check()?;
         let foreign = [
@@ -48,6 +49,9 @@ impl Server {
             (self.workers > 0, "workers()"),
             (self.settings.health.is_some(), "health()"),
             (self.decides, "on_request()"),
+            #[cfg(feature = "tls")]
+            (self.settings.tls.is_some(), "tls()"),
+            (self.settings.proxies.is_some(), "proxy_protocol()"),
         ];
         if let Some((_, name)) = foreign.into_iter().find(|(set, _)| *set) {
             let what = format!("an upgrader has no {name}: that is for the HTTP server to do");
@@ -146,29 +150,31 @@ impl Upgrader {
         self.0.counters.refused(refusal.kind().as_str());
     }
 
-    /// Agrees to a request, or says what it is answered with.
+    /// Agrees to a request; returns also what `write` makes of the answer.
     ///
     /// # Errors
     ///
     /// The answer of plain HTTP, and why.
-    pub(crate) fn begin(
+    pub(crate) fn begin<W>(
         &self,
         upgrade: &Upgrade,
         origin: Option<&[u8]>,
         spoken: Option<&[String]>,
         headers: &[(String, Vec<u8>)],
-    ) -> Result<Begun, Box<(Response, Kind)>> {
+        write: impl FnOnce(&Accept<'_>) -> W,
+    ) -> Result<(Begun, W), Box<Answer>> {
         let Inner { settings, admission, counters, phase } = &*self.0;
         counters.accepted.add(1);
         if let Err(refused) = settings.origin.check(origin, upgrade.host()) {
             let refusal = Refusal::from(refused);
             self.refused(&refusal);
-            return Err(because(Response::from(&refusal), refusal.to_string()));
+            let response = Response::from(&refusal);
+            return Err(Box::new(answer(response, refusal.to_string())));
         }
         let away = |reason, line: &'static str| {
             counters.turned_away.add(1);
             counters.refused(reason);
-            because(unavailable(line), line.to_owned())
+            Box::new(answer(unavailable(line), line))
         };
         if !phase.borrow().is_accepting() {
             return Err(away("draining", "the server is shutting down, try again later"));
@@ -179,26 +185,20 @@ impl Upgrader {
         // The client has done its part: it need not make room for others.
         ticket.handshake_done();
         let spoken = spoken.unwrap_or(&settings.subprotocols);
-        let mut head = Vec::new();
-        match agree(settings, upgrade, None, spoken, headers, |answer| answer.write(&mut head)) {
-            Ok(terms) => {
+        match agree(settings, upgrade, None, spoken, headers, write) {
+            Ok((terms, written)) => {
                 let deadline = deadline(settings.handshake_timeout);
                 let upgrader = self.clone();
-                Ok(Begun { upgrader, ticket, head, terms, deadline, _memory: memory })
+                Ok((Begun { upgrader, ticket, terms, deadline, _memory: memory }, written))
             }
             Err(e) => {
                 tracing::error!(error = %e, "the application's answer is not valid");
                 counters.refused("application");
                 let response = Response::text(500, "the server's answer was not valid");
-                Err(because(response, format!("the answer was not valid: {e}")))
+                Err(Box::new(answer(response, format!("the answer was not valid: {e}"))))
             }
         }
     }
-}
-
-fn because(response: Response, why: String) -> Box<(Response, Kind)> {
-    let kind = Kind::TurnedAway { status: response.status(), why: why.into() };
-    Box::new((response, kind))
 }
 
 impl fmt::Debug for Upgrader {
@@ -211,18 +211,12 @@ impl fmt::Debug for Upgrader {
 pub(crate) struct Begun {
     upgrader: Upgrader,
     ticket: Ticket,
-    head: Vec<u8>,
     terms: Terms,
     deadline: Instant,
     _memory: Option<Reservation>,
 }
 
 impl Begun {
-    /// The head of the 101.
-    pub(crate) fn head(&self) -> &[u8] {
-        &self.head
-    }
-
     /// Waits for the connection, not for ever.
     ///
     /// # Errors
@@ -243,10 +237,14 @@ impl Begun {
     }
 
     /// The connection is ours.
-    pub(crate) fn open(self, peer: &str, target: &str) -> (Arc<Shared>, Guard) {
+    pub(crate) fn open(self, peer: &str, target: &str, is_http2: bool) -> (Arc<Shared>, Guard) {
         let Inner { settings, counters, phase, .. } = &*self.upgrader.0;
+        counters.opened_http2.add(is_http2.into());
         let shared = agree::connection(settings, counters, peer, target, &self.terms);
-        let guard = Guard::open(&shared, self.ticket, || *phase.borrow());
+        let guard = Guard::new(self.ticket, &shared);
+        // Only now: a drain that has begun meanwhile may not have found it in the list.
+        let phase = *phase.borrow();
+        phase.greet(&shared);
         (shared, guard)
     }
 }

@@ -76,11 +76,11 @@ async fn bad_ones_are_refused() {
         let mut connection = connect(address).await;
         let version = ("sec-websocket-version", "13");
         for (protocol, headers, status) in [
-            ("websocket", &[][..], 400),
-            ("websocket", &[("sec-websocket-version", "8")], 400),
+            ("websocket", &[][..], 426),
+            ("websocket", &[("sec-websocket-version", "8")], 426),
             ("websocket", &[version, ("origin", "https://elsewhere.example")], 403),
             ("websocket", &[version, ("sec-websocket-protocol", "a, a")], 400),
-            ("something-else", &[version], 400),
+            ("something-else", &[version], 501),
         ] {
             let (response, _stream) = ask(&mut connection, "/", protocol, headers).await;
             assert_eq!(response.status(), status, "{protocol} {headers:?}");
@@ -89,7 +89,7 @@ async fn bad_ones_are_refused() {
         // Plain HTTP.
         let request = http::Request::get("http://localhost/").body(()).unwrap();
         let (response, _) = connection.send_request(request, true).unwrap();
-        assert_eq!(soon(response).await.unwrap().status(), 400);
+        assert_eq!(soon(response).await.unwrap().status(), 426);
         let (response, _stream) = ask(&mut connection, "/", "websocket", &GOOD).await;
         assert_eq!(response.status(), 200, "the connection is still good");
     }
