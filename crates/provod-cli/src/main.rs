@@ -27,7 +27,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Listen(listen::Listen),
-    Connect(connect::Connect),
+    Connect(Box<connect::Connect>),
     Bench(Box<bench::Bench>),
 }
 

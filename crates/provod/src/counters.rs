@@ -29,6 +29,7 @@ pub struct Counters {
     pub(crate) accept_errors: Count,
     pub(crate) turned_away: Count,
     pub(crate) opened: Count,
+    pub(crate) opened_http2: Count,
     pub(crate) ended: Count,
     pub(crate) messages_in: Count,
     pub(crate) messages_out: Count,
@@ -93,6 +94,7 @@ impl Counters {
             accept_errors: self.accept_errors.get(),
             turned_away: self.turned_away.get(),
             opened,
+            opened_http2: self.opened_http2.get(),
             open: opened.saturating_sub(ended),
             messages_in: self.messages_in.get(),
             messages_out: self.messages_out.get(),
@@ -122,6 +124,8 @@ pub struct Stats {
     pub turned_away: u64,
     /// WebSockets opened.
     pub opened: u64,
+    /// Those of them that were opened over HTTP/2.
+    pub opened_http2: u64,
     /// WebSockets open now.
     pub open: u64,
     /// Data messages received.

@@ -60,8 +60,18 @@ pub(crate) enum Kind {
     Listen { address: String, source: io::Error },
     /// An address that is none.
     Url(String),
-    /// An address that needs TLS, which is not there.
-    Tls,
+    /// An address that needs TLS, which is not built in.
+    #[cfg(not(feature = "tls"))]
+    NoTls,
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "there is no TLS to fail"))]
+    /// TLS did not come about; `lost` where the other end, or the network, hung up.
+    Tls { what: String, source: Option<io::Error>, lost: bool },
+    /// A proxy refused, or spoke nonsense: what it did, and its answer if it was one of HTTP.
+    Proxy { place: String, what: String, response: Option<HttpResponse> },
+    /// A step towards a proxy failed.
+    AtProxy(Error),
+    /// A redirect that is not followed, and why.
+    Redirect { why: String, response: HttpResponse },
     /// A name that cannot be resolved.
     Resolve { host: String, source: io::Error },
     /// Nobody took the connection.
@@ -91,6 +101,10 @@ pub(crate) enum Kind {
 pub(crate) enum Step {
     Resolve,
     Connect,
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "there is no TLS to wait for"))]
+    Tls,
+    /// The answer of a proxy.
+    Proxy,
     Handshake,
     /// At a server.
     Request,
@@ -101,11 +115,24 @@ impl Error {
         Self(Arc::new(kind))
     }
 
+    /// A step of the opening handshake took too long.
+    pub(crate) fn late(step: Step, limit: Duration, place: impl Into<String>) -> Self {
+        Self::new(Kind::Timeout { step, limit, place: place.into() })
+    }
+
+    /// Why, wherever on the way it was.
+    fn kind(&self) -> &Kind {
+        match &*self.0 {
+            Kind::AtProxy(e) => e.kind(),
+            kind => kind,
+        }
+    }
+
     /// Time ran out: for a step of connecting, the peer was silent, or it did not end the closing
     /// handshake.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(*self.0, Kind::Silent | Kind::CloseTimeout | Kind::Timeout { .. })
+        matches!(self.kind(), Kind::Silent | Kind::CloseTimeout | Kind::Timeout { .. })
     }
 
     /// The connection was lost: the stream ended or broke, or time ran out, without a closing
@@ -113,7 +140,7 @@ impl Error {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(
-            *self.0,
+            self.kind(),
             Kind::Ended
                 | Kind::Cut
                 | Kind::Transport(_)
@@ -122,6 +149,7 @@ impl Error {
                 | Kind::Aborted
                 | Kind::NoAnswer
                 | Kind::NoRequest
+                | Kind::Tls { lost: true, .. }
         )
     }
 
@@ -148,29 +176,46 @@ impl Error {
     /// and nothing has changed.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        match &*self.0 {
+        match self.kind() {
             Kind::Url(_) | Kind::Setting(_) | Kind::Usage(_) => true,
             Kind::Listen { source, .. } => source.kind() == io::ErrorKind::InvalidInput,
             _ => false,
         }
     }
 
-    /// The server's name cannot be resolved.
+    /// The name of the server, or of the proxy, cannot be resolved.
     #[must_use]
     pub fn is_resolve(&self) -> bool {
-        matches!(*self.0, Kind::Resolve { .. })
+        matches!(self.kind(), Kind::Resolve { .. })
     }
 
     /// Nobody took the connection.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(*self.0, Kind::Connect { .. })
+        matches!(self.kind(), Kind::Connect { .. })
     }
 
-    /// The address needs TLS.
+    /// TLS did not come about (RFC 8446): a certificate that is not trusted, has expired or is for
+    /// another name, a peer that speaks no TLS or took too long, or a build without TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        matches!(*self.0, Kind::Tls)
+        match self.kind() {
+            Kind::Tls { .. } | Kind::Timeout { step: Step::Tls, .. } => true,
+            #[cfg(not(feature = "tls"))]
+            Kind::NoTls => true,
+            _ => false,
+        }
+    }
+
+    /// It was a proxy, or the way to it, and not the server: beside this another question may be
+    /// answered with yes, as [`is_connect`](Self::is_connect) is where nobody listens there. What
+    /// the proxy answered tells [`http_response`](Self::http_response).
+    #[must_use]
+    pub fn is_proxy(&self) -> bool {
+        let proxy = |kind: &Kind| {
+            matches!(kind, Kind::Proxy { .. } | Kind::Timeout { step: Step::Proxy, .. })
+        };
+        matches!(*self.0, Kind::AtProxy(_)) || proxy(&self.0)
     }
 
     /// The server's answer to the request is not a valid one (RFC 6455 section 4.1); or, where this
@@ -180,11 +225,13 @@ impl Error {
         matches!(*self.0, Kind::Answer(_) | Kind::TurnedAway { .. })
     }
 
-    /// What the server answered instead of opening a WebSocket.
+    /// What the server answered instead of opening a WebSocket; or the proxy, where
+    /// [`is_proxy`](Self::is_proxy) says so.
     #[must_use]
     pub fn http_response(&self) -> Option<&HttpResponse> {
-        match &*self.0 {
-            Kind::Refused(response) => Some(response),
+        match self.kind() {
+            Kind::Refused(response) | Kind::Redirect { response, .. } => Some(response),
+            Kind::Proxy { response, .. } => response.as_ref(),
             _ => None,
         }
     }
@@ -238,6 +285,10 @@ impl fmt::Display for Kind {
             Kind::Closed => f.write_str("the connection is closing or closed"),
             Kind::Ended => f.write_str("the connection was lost: it ended without a Close frame"),
             Kind::Cut => f.write_str("the message was cut: the peer closed in the middle of it"),
+            Kind::Transport(e) if is_cut_tls(e) => f.write_str(
+                "the connection was lost: TLS ended without close_notify (RFC 8446 section 6.1) \
+                 before a Close frame came",
+            ),
             Kind::Transport(e) => write!(f, "the connection was lost: {e}"),
             Kind::Silent => {
                 f.write_str("the connection was lost: no sign of life from the peer after a Ping")
@@ -260,7 +311,18 @@ impl fmt::Display for Kind {
                 _ => write!(f, "cannot listen on {address}: {source}"),
             },
             Kind::Url(why) => write!(f, "the address is not valid: {why}"),
-            Kind::Tls => f.write_str("wss:// needs TLS, which is not built in yet; use ws://"),
+            #[cfg(not(feature = "tls"))]
+            Kind::NoTls => f.write_str(
+                "wss:// needs TLS, which this program was built without: enable the feature `tls` \
+                 of provod",
+            ),
+            Kind::Tls { what, .. } => f.write_str(what),
+            Kind::Proxy { place, what, response } => {
+                write!(f, "the proxy {place} {what}")?;
+                response.as_ref().map_or(Ok(()), |response| status(response, f))
+            }
+            Kind::AtProxy(e) => write!(f, "on the way to the proxy: {}", e.0),
+            Kind::Redirect { why, .. } => write!(f, "a redirect is not followed: {why}"),
             Kind::Resolve { host, source } => {
                 write!(f, "cannot resolve {host:?}: {source}; is the name right?")
             }
@@ -280,6 +342,14 @@ impl fmt::Display for Kind {
             Kind::Timeout { step, limit, place } => match step {
                 Step::Resolve => write!(f, "resolving {place:?} took longer than {limit:?}"),
                 Step::Connect => write!(f, "connecting to {place} took longer than {limit:?}"),
+                Step::Tls => write!(
+                    f,
+                    "the TLS handshake with {place} took longer than {limit:?}; does it speak TLS \
+                     on this port?"
+                ),
+                Step::Proxy => {
+                    write!(f, "the answer of the proxy {place} took longer than {limit:?}")
+                }
                 Step::Handshake => write!(f, "the answer of {place} took longer than {limit:?}"),
                 Step::Request => write!(f, "the client's request took longer than {limit:?}"),
             },
@@ -298,32 +368,53 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Whether a TLS stream ended as no peer ends it on purpose.
+fn is_cut_tls(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::UnexpectedEof && e.to_string().contains("close_notify")
+}
+
 /// A refusal, with what its status means to whoever reads it.
 fn refused(response: &HttpResponse, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let status = response.status();
-    write!(f, "the server refused the WebSocket with status {status}")?;
-    if !response.reason().is_empty() {
-        write!(f, " ({})", response.reason())?;
-    }
-    match status {
+    f.write_str("the server refused the WebSocket")?;
+    status(response, f)?;
+    match response.status() {
         300..=399 => match response.header("Location") {
             Some(to) => {
                 let to = String::from_utf8_lossy(to);
-                write!(f, ": it redirects to {to}, which is not followed")
+                write!(f, ": it redirects to {}, which is not followed", public(&to))
             }
             None => Ok(()),
         },
         200..=299 | 404 | 405 => f.write_str("; is there a WebSocket at this path?"),
-        401 | 407 => f.write_str("; it wants credentials, or others"),
+        401 => f.write_str("; it wants credentials, or others"),
         403 => f.write_str("; it may want another Origin, or credentials"),
         _ => Ok(()),
     }
 }
 
+/// A reference without what may be secret: user and password, query, fragment.
+fn public(reference: &str) -> String {
+    let shown = reference.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = shown.split_once("//") else { return shown.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}//{host}{path}")
+}
+
+/// The status of an answer and its reason, behind who refused.
+fn status(response: &HttpResponse, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, " with status {}", response.status())?;
+    if !response.reason().is_empty() {
+        write!(f, " ({})", response.reason())?;
+    }
+    Ok(())
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
-            Kind::Transport(e) | Kind::Start(e) => Some(e),
+            Kind::Transport(e) | Kind::Start(e) | Kind::Tls { source: Some(e), .. } => Some(e),
+            Kind::AtProxy(e) => e.source(),
             Kind::Listen { source, .. }
             | Kind::Resolve { source, .. }
             | Kind::Connect { source, .. } => Some(source),
@@ -334,7 +425,7 @@ impl std::error::Error for Error {
 
 impl From<Error> for io::Error {
     fn from(e: Error) -> Self {
-        let kind = match &*e.0 {
+        let kind = match e.kind() {
             Kind::Peer(_) => io::ErrorKind::InvalidData,
             Kind::Usage(_) | Kind::Setting(_) | Kind::Url(_) => io::ErrorKind::InvalidInput,
             Kind::Closed => io::ErrorKind::BrokenPipe,
@@ -347,7 +438,13 @@ impl From<Error> for io::Error {
             | Kind::Connect { source: e, .. }
             | Kind::Start(e) => e.kind(),
             Kind::NoRequest => io::ErrorKind::UnexpectedEof,
-            Kind::Tls
+            #[cfg(not(feature = "tls"))]
+            Kind::NoTls => io::ErrorKind::Unsupported,
+            Kind::Tls { lost: true, .. } => io::ErrorKind::UnexpectedEof,
+            Kind::Tls { .. }
+            | Kind::Proxy { .. }
+            | Kind::AtProxy(_)
+            | Kind::Redirect { .. }
             | Kind::Refused(_)
             | Kind::Answer(_)
             | Kind::TurnedAway { .. }

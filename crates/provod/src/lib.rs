@@ -50,6 +50,8 @@ pub mod error;
 mod futures;
 pub mod group;
 pub mod handler;
+#[cfg(feature = "http2")]
+mod http2;
 mod one_line;
 mod pipe;
 mod receiver;

@@ -30,6 +30,12 @@ pub(crate) trait Transport: Send + Unpin + 'static {
         most: usize,
     ) -> Poll<io::Result<usize>>;
 
+    /// Called while nothing is to be read: takes over what has come where it would cost more than
+    /// its bytes to leave it. Whoever sends must not be told that there is room.
+    fn hold(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -75,25 +81,26 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {
 
 /// A transport as the traits of tokio, for what is written for these; what was read of it already
 /// comes first.
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "http2"))]
 pub(crate) struct Async<T> {
     io: T,
     /// What was read already.
     front: bytes::BytesMut,
 }
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "http2"))]
 impl<T: Transport> Async<T> {
     pub(crate) fn new(io: T, front: bytes::BytesMut) -> Self {
         Self { io, front }
     }
 
+    #[cfg(feature = "tls")]
     pub(crate) fn into_inner(self) -> T {
         self.io
     }
 }
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "http2"))]
 impl<T: Transport> AsyncRead for Async<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -113,7 +120,7 @@ impl<T: Transport> AsyncRead for Async<T> {
     }
 }
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "http2"))]
 impl<T: Transport> AsyncWrite for Async<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,

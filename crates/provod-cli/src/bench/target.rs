@@ -48,7 +48,10 @@ impl Target {
         let parsed = url::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
         match parsed.scheme() {
             "ws" => {}
-            "wss" => return Err(Failure::tls("TLS is not in this build: use ws://")),
+            "wss" => {
+                let line = "provod bench measures ws:// alone, TLS is not in it";
+                return Err(Failure::tls(line));
+            }
             other => return Err(wrong(format!("the scheme is ws, not {other}"))),
         }
         let Some(name) = parsed.host_str().filter(|name| !name.is_empty()) else {

@@ -12,6 +12,7 @@ use crate::process::Signal;
 /// Anything that has no code of its own.
 const OTHER: u8 = 1;
 const USAGE: u8 = 2;
+const PROXY: u8 = 3;
 const RESOLVE: u8 = 4;
 const CONNECT: u8 = 5;
 const TLS: u8 = 6;
@@ -35,6 +36,10 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn other(line: impl Into<String>) -> Self {
         Self { code: OTHER, line: Some(line.into()) }
+    }
+
+    pub(super) fn usage(line: impl Into<String>) -> Self {
+        Self { code: USAGE, line: Some(line.into()) }
     }
 
     /// The peer's Close, where its code is not one of those that end things well.
@@ -68,14 +73,17 @@ impl Failure {
 impl From<provod::Error> for Failure {
     fn from(e: provod::Error) -> Self {
         if let Some(response) = e.http_response() {
-            return Self { code: REFUSED, line: Some(refused(&e, response)) };
+            let code = if e.is_proxy() { PROXY } else { REFUSED };
+            return Self { code, line: Some(refused(&e, response)) };
         }
         let code = if e.is_usage() {
             USAGE
-        } else if e.is_resolve() {
-            RESOLVE
         } else if e.is_timeout() {
             TIMEOUT
+        } else if e.is_proxy() {
+            PROXY
+        } else if e.is_resolve() {
+            RESOLVE
         } else if e.is_connect() {
             CONNECT
         } else if e.is_tls() {

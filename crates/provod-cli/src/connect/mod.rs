@@ -2,6 +2,7 @@
 
 mod failure;
 mod input;
+mod network;
 mod output;
 mod session;
 
@@ -12,10 +13,12 @@ use std::time::Duration;
 
 use clap::Args;
 use provod::Client;
+use provod::client::Http2;
 
 use crate::options::{Common, Compress, time_above_0};
 use crate::process::Signals;
 use failure::Failure;
+use network::Network;
 
 /// Connect to a WebSocket server: lines in, messages out
 ///
@@ -33,8 +36,8 @@ use failure::Failure;
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Connect {
-    /// Where to connect: ws://HOST:PORT/PATH?QUERY; without ws:// it is added, PORT alone is one
-    /// of this machine, and with --unix-socket a PATH is enough
+    /// Where to connect: ws://HOST:PORT/PATH?QUERY, or wss:// over TLS; without either ws:// is
+    /// added, PORT alone is one of this machine, and with --unix-socket a PATH is enough
     #[arg(value_name = "URL")]
     url: String,
 
@@ -69,10 +72,21 @@ pub(crate) struct Connect {
     #[arg(long, value_name = "PATH", help_heading = "Request")]
     unix_socket: Option<PathBuf>,
 
-    /// How long resolving the name may take, and then connecting
+    /// Use HTTP/2 (RFC 8441) and nothing else; with ws:// the server must know of it beforehand
+    #[arg(long, conflicts_with = "http1_1", help_heading = "Request")]
+    http2: bool,
+
+    /// Use HTTP/1.1, which is the default
+    #[arg(long = "http1.1", help_heading = "Request")]
+    http1_1: bool,
+
+    /// How long resolving the name may take, and then connecting, the proxy, and TLS, each
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time_above_0,
           help_heading = "Times")]
     connect_timeout: Duration,
+
+    #[command(flatten)]
+    network: Network,
 
     #[command(flatten)]
     common: Common,
@@ -89,9 +103,10 @@ Exit codes:
    1  anything else: a message above a limit, input that is not UTF-8, --one without an answer,
       standard input or output that fails
    2  wrong usage
+   3  the proxy refused, or failed
    4  the name cannot be resolved
    5  nobody takes the connection
-   6  TLS
+   6  TLS: the certificate is not trusted, has expired, is for another name, ...
    7  the server answered with HTTP, not with a WebSocket: status and start of the body are
       printed
    8  the server's answer to the request is not a valid one
@@ -108,6 +123,7 @@ Examples:
   echo '{\"op\":\"time\"}' | provod connect --one example.com/api
   provod connect -H 'Authorization: Bearer 7d1f' -s chat.v2 ws://example.com/chat
   provod connect --no-close ws://example.com/feed < subscribe.txt | grep price
+  provod connect --cacert ca.pem --proxy http://proxy.example:3128 wss://intern.example/
   provod connect --unix-socket /run/app.sock /chat
   provod connect --log warn,provod::wire=trace 9001";
 
@@ -132,7 +148,7 @@ impl Connect {
 
     async fn connect(&self) -> Result<(), Failure> {
         let mut signals = Signals::new();
-        let client = self.client();
+        let client = self.client()?;
         let ws = tokio::select! {
             connected = client.connect() => connected?,
             signal = signals.next() => return Err(Failure::signal(signal)),
@@ -142,13 +158,15 @@ impl Connect {
         session::run(ws, self, signals).await
     }
 
-    fn client(&self) -> Client {
+    fn client(&self) -> Result<Client, Failure> {
         let mut config = self.common.config();
         config.close_extends = true;
-        let mut client = Client::new(self.full_url())
+        let mut client = Client::new(self.network.url(self.full_url()))
             .config(config)
             .resolve_timeout(self.connect_timeout)
             .connect_timeout(self.connect_timeout)
+            .tls_timeout(self.connect_timeout)
+            .proxy_timeout(self.connect_timeout)
             .handshake_timeout(self.common.handshake_timeout());
         for (name, value) in &self.header {
             client = client.header(name, value);
@@ -162,11 +180,14 @@ impl Connect {
         if let Some(deflate) = self.common.compress(Compress::Off).offered() {
             client = client.compression(deflate);
         }
+        if self.http2 {
+            client = client.http2(Http2::Require);
+        }
         #[cfg(unix)]
         if let Some(path) = &self.unix_socket {
             client = client.unix_socket(path);
         }
-        client
+        self.network.apply(client)
     }
 
     /// The URL, with what may be left out.

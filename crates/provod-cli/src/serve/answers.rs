@@ -155,6 +155,7 @@ fn counters_json(counters: &Counters) -> String {
         "accept_errors": stats.accept_errors,
         "turned_away": stats.turned_away,
         "opened": stats.opened,
+        "opened_http2": stats.opened_http2,
         "open": stats.open,
         "messages_in": stats.messages_in,
         "messages_out": stats.messages_out,

@@ -36,6 +36,7 @@ pub(super) fn text(stats: &Stats, census: Census) -> String {
     );
     page.counter("turned_away", "Connections answered 503: full, or draining.", stats.turned_away);
     page.counter("connections_opened", "WebSockets opened.", stats.opened);
+    page.counter("connections_opened_http2", "WebSockets opened over HTTP/2.", stats.opened_http2);
     page.counter("messages_received", "Data messages received.", stats.messages_in);
     page.counter("messages_sent", "Data messages queued for sending.", stats.messages_out);
     page.counter("received_bytes", "Bytes received on WebSockets.", stats.bytes_in);

@@ -84,11 +84,6 @@ async fn code_5_nobody_takes_the_connection() {
 }
 
 #[tokio::test]
-async fn code_6_tls() {
-    visit(&["wss://localhost/"], "").await.expect_failure(6, &["TLS"]);
-}
-
-#[tokio::test]
 async fn code_7_an_answer_that_is_no_upgrade() {
     let seen = at(&[], async |mut guest| {
         guest.head().await;

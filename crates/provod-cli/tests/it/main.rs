@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
+#[path = "../../../provod/tests/it/client/certificates.rs"]
+mod certificates;
+#[allow(dead_code)]
 #[path = "../../../provod/tests/it/peer.rs"]
 mod peer;
 mod process;
@@ -11,6 +14,7 @@ mod bench;
 mod connect;
 mod connect_end;
 mod connect_exit;
+mod connect_network;
 #[cfg(unix)]
 mod connect_terminal;
 mod hostile;

@@ -116,6 +116,17 @@ impl ExtraFields {
         &mut self.lines
     }
 
+    /// The lines taken apart again.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        // No value holds a line feed, and no name a colon: they were checked.
+        self.lines.split(|&b| b == b'\n').filter_map(|line| {
+            let line = line.strip_suffix(b"\r")?;
+            let colon = line.iter().position(|&b| b == b':')?;
+            let (name, value) = line.split_at_checked(colon)?;
+            Some((str::from_utf8(name).ok()?, trim_ows(value.get(1..)?)))
+        })
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.lines);
     }

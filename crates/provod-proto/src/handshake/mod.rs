@@ -30,7 +30,12 @@
 //!
 //! A client writes a [`ClientRequest`], reads the answer with a [`ResponseReader`] and passes it to
 //! [`ClientRequest::verify`].
+//!
+//! Over HTTP/2 (RFC 8441) a server makes a head with [`Http2Request::head`] and checks it with
+//! [`validate_extended`]; a client uses [`ClientRequest::http2_fields`] and
+//! [`ClientRequest::verify_extended`].
 
+mod extended;
 mod grammar;
 mod head;
 mod negotiate;
@@ -40,6 +45,7 @@ mod response;
 #[cfg(test)]
 mod testing;
 
+pub use extended::{Http2Request, validate_extended};
 pub use grammar::FieldError;
 pub use head::{
     Head, HeadError, HeadLimits, HeadReader, Push, RequestHead, RequestReader, ResponseHead,

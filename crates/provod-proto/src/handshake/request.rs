@@ -50,7 +50,7 @@ impl Upgrade {
     }
 
     /// The value of `Sec-WebSocket-Accept` that proves to the client that its key was read
-    /// (RFC 6455 section 4.2.2).
+    /// (RFC 6455 section 4.2.2); empty over HTTP/2, where there is no key (RFC 8441 section 5).
     #[must_use]
     pub fn accept(&self) -> &str {
         &self.accept
@@ -111,9 +111,7 @@ pub fn host(head: &RequestHead) -> Result<Authority, Refusal> {
 /// ([`Refusal::NotUpgrade`], [`Refusal::Method`]) from a broken handshake. `Origin` is only checked
 /// to be there at most once: see [`OriginPolicy`](super::OriginPolicy).
 pub fn validate(head: &RequestHead) -> Result<Upgrade, Refusal> {
-    if let Some(name) = SINGLE.into_iter().find(|name| head.count(name) > 1) {
-        return Err(Refusal::Duplicate(name));
-    }
+    single(head)?;
     if !is_upgrade(head) {
         // A request of HTTP/1.0 may lack the host: an old health check is still plain HTTP.
         if head.version() == Version::Http11 {
@@ -132,17 +130,40 @@ pub fn validate(head: &RequestHead) -> Result<Upgrade, Refusal> {
     if !lists_token(head.header_all("Connection"), "upgrade") {
         return Err(Refusal::Connection);
     }
-    if head.header("Sec-WebSocket-Version") != Some(b"13") {
-        return Err(Refusal::Version);
-    }
+    version(head)?;
     let key = head.header_str("Sec-WebSocket-Key").ok_or(Refusal::Key)?;
     match BASE64_STANDARD.decode(key) {
         Ok(nonce) if nonce.len() == 16 => {}
         _ => return Err(Refusal::Key),
     }
+    offers(head, host, accept_key(key))
+}
+
+/// Whether what may appear once does.
+pub(super) fn single(head: &RequestHead) -> Result<(), Refusal> {
+    match SINGLE.into_iter().find(|name| head.count(name) > 1) {
+        Some(name) => Err(Refusal::Duplicate(name)),
+        None => Ok(()),
+    }
+}
+
+fn version(head: &RequestHead) -> Result<(), Refusal> {
+    match head.header("Sec-WebSocket-Version") {
+        Some(b"13") => Ok(()),
+        _ => Err(Refusal::Version),
+    }
+}
+
+/// What is the same however the request came: the version, and what it offers.
+pub(super) fn offers(
+    head: &RequestHead,
+    host: Authority,
+    accept: String,
+) -> Result<Upgrade, Refusal> {
+    version(head)?;
     Ok(Upgrade {
         host,
-        accept: accept_key(key),
+        accept,
         subprotocols: subprotocols(head)?,
         extensions: parse_extensions(head.header_all("Sec-WebSocket-Extensions"))
             .map_err(Refusal::Extensions)?,
@@ -151,7 +172,7 @@ pub fn validate(head: &RequestHead) -> Result<Upgrade, Refusal> {
 
 /// An upgrade has no body: one that a proxy sees and we do not is a smuggled request, or frames
 /// that no client masked.
-fn no_body(head: &RequestHead) -> Result<(), Refusal> {
+pub(super) fn no_body(head: &RequestHead) -> Result<(), Refusal> {
     if head.count("Transfer-Encoding") > 0 {
         return Err(Refusal::Body);
     }

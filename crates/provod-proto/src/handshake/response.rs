@@ -16,7 +16,7 @@ use super::negotiate::DeflateAnswer;
 use super::request::{Refusal, Upgrade};
 
 pub use verify::{Accepted, AgreedDeflate, ResponseError};
-pub(super) use verify::{Offered, verify};
+pub(super) use verify::{Offered, verify, verify_extended};
 
 /// The value of `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key`
 /// (RFC 6455 section 4.2.2 item 5.4).
@@ -69,6 +69,21 @@ impl<'a> Accept<'a> {
     pub fn header(mut self, name: &str, value: &[u8]) -> Result<Self, FieldError> {
         self.extra.add(name, value, is_handshake_field)?;
         Ok(self)
+    }
+
+    /// The fields of the answer over HTTP/2, whose status is 200 (RFC 8441 section 5.1).
+    #[must_use]
+    pub fn http2_fields(&self) -> Vec<(String, Vec<u8>)> {
+        let mut fields = Vec::new();
+        let mut add = |name: &str, value: &[u8]| fields.push((name.to_owned(), value.to_owned()));
+        if let Some(name) = self.subprotocol {
+            add("sec-websocket-protocol", name.as_bytes());
+        }
+        if let Some(answer) = self.deflate {
+            add("sec-websocket-extensions", answer.header().as_bytes());
+        }
+        self.extra.iter().for_each(|(name, value)| add(name, value));
+        fields
     }
 
     /// Appends the answer to `out`. Frames may follow at once.
@@ -156,14 +171,34 @@ impl Response {
         self.status
     }
 
+    /// The fields of the answer over HTTP/2, and its body, without what is only for a connection of
+    /// HTTP/1.1 (RFC 9113 section 8.2.2). So a 426 does not say to what.
+    #[must_use]
+    pub fn http2(&self) -> (Vec<(String, Vec<u8>)>, Bytes) {
+        let hop = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+        let for_stream = |name: &str| !hop.iter().any(|hop| name.eq_ignore_ascii_case(hop));
+        let fields = self.fields.iter().filter(|(name, _)| for_stream(name));
+        let mut fields: Vec<_> = fields.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        let bodiless = self.is_bodiless();
+        if !bodiless {
+            fields.push(("content-length".to_owned(), self.body.len().to_string().into_bytes()));
+        }
+        let silent = bodiless || self.to_head;
+        (fields, if silent { Bytes::new() } else { self.body.clone() })
+    }
+
+    /// RFC 9110 sections 8.6, 15.3.5 and 15.4.5.
+    fn is_bodiless(&self) -> bool {
+        matches!(self.status, 204 | 304)
+    }
+
     /// Appends the answer to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let status = self.status;
         out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
         self.fields.write(out);
         write_field(out, "Connection", if self.upgrade { b"Upgrade, close" } else { b"close" });
-        // RFC 9110 sections 8.6, 15.3.5 and 15.4.5.
-        let bodiless = matches!(status, 204 | 304);
+        let bodiless = self.is_bodiless();
         if !bodiless {
             write_field(out, "Content-Length", self.body.len().to_string().as_bytes());
         }

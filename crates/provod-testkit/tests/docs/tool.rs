@@ -16,7 +16,8 @@ fn listed(heading: &str) -> BTreeSet<String> {
     let names = cells.map(|cell| {
         // The prefix that was cut off is the first dash of the long name where it stands alone.
         let name = cell.split_once("--").map_or(cell, |(_, long)| long).trim_start_matches('-');
-        name.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect()
+        let part = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(*c);
+        name.chars().take_while(part).collect()
     });
     names.collect()
 }
@@ -50,6 +51,7 @@ fn flags(path: &str, name: &str) -> BTreeSet<String> {
     fields(path, name).into_iter().map(|(long, _)| long).collect()
 }
 
+const NETWORK: &str = "crates/provod-cli/src/connect/network.rs";
 const OPTIONS: &str = "crates/provod-cli/src/options.rs";
 const COMMANDS: [(&str, &str, &str); 4] = [
     ("serve", "crates/provod-cli/src/serve/mod.rs", "Serve"),
@@ -67,6 +69,9 @@ pub(crate) fn flags_of(command: &str) -> Option<BTreeSet<String>> {
     }
     if ["serve", "listen"].contains(&command) {
         all.extend(fields(OPTIONS, "Options"));
+    }
+    if command == "connect" {
+        all.extend(fields(NETWORK, "Network"));
     }
     all.extend([("help".to_owned(), Some('h')), ("version".to_owned(), Some('V'))]);
     let written = all.into_iter().flat_map(|(long, short)| {
@@ -86,7 +91,7 @@ fn the_page_lists_every_flag_of_the_tool_and_no_other() {
     let servers = flags(OPTIONS, "Options");
     let [(_, serve, _), (_, listen, _), (_, connect, _), (_, bench, _)] = COMMANDS;
     let (serve, listen) = (flags(serve, "Serve"), flags(listen, "Listen"));
-    let connect = flags(connect, "Connect");
+    let connect = &flags(connect, "Connect") | &flags(NETWORK, "Network");
     assert!(common.contains("max-message") && common.len() >= 6, "{common:?}");
     assert!(servers.contains("workers") && servers.len() >= 4, "{servers:?}");
     assert!(connect.contains("no-close") && connect.len() >= 8, "{connect:?}");
@@ -102,7 +107,17 @@ fn the_page_lists_every_flag_of_the_tool_and_no_other() {
 #[test]
 fn short_flags_are_found() {
     let connect = flags_of("connect").expect("a command");
-    for flag in ["--header", "-H", "-b", "-s", "--unix-socket", "--compress-threshold"] {
+    for flag in [
+        "--header",
+        "-H",
+        "-b",
+        "-s",
+        "-4",
+        "--ipv4",
+        "-x",
+        "--unix-socket",
+        "--compress-threshold",
+    ] {
         assert!(connect.contains(flag), "{flag}");
     }
     assert!(!connect.contains("--workers") && !connect.contains("-o"), "{connect:?}");

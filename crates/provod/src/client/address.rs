@@ -10,7 +10,9 @@ use url::{Host, ParseError, Url};
 use crate::error::{Error, Kind};
 
 /// A parsed `ws` URL. It holds a password, so it has no `Debug`.
+#[derive(Clone)]
 pub(super) struct Address {
+    secure: bool,
     host: Host,
     port: u16,
     authority: String,
@@ -39,12 +41,12 @@ impl Address {
             ParseError::InvalidPort => wrong("the port is not a number from 1 to 65535"),
             e => wrong(e.to_string()),
         })?;
-        let default_port = match url.scheme() {
-            "ws" | "http" => 80,
-            "wss" | "https" => return Err(Error::new(Kind::Tls)),
+        let (secure, default_port) = match url.scheme() {
+            "ws" | "http" => (false, 80),
+            "wss" | "https" => (true, 443),
             other => {
                 return Err(wrong(format!(
-                    "its scheme is {other:?}; an address begins with ws://, as in \
+                    "its scheme is {other:?}; an address begins with ws:// or wss://, as in \
                      ws://example.com:8080/chat"
                 )));
             }
@@ -65,7 +67,12 @@ impl Address {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        Ok(Self { host, port, authority, target, authorization: basic(&url)? })
+        Ok(Self { secure, host, port, authority, target, authorization: basic(&url)? })
+    }
+
+    /// Whether it is reached over TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
     }
 
     pub(super) fn host(&self) -> &Host {
@@ -74,6 +81,11 @@ impl Address {
 
     pub(super) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The same without user and password.
+    pub(super) fn without_credentials(self) -> Self {
+        Self { authorization: None, ..self }
     }
 
     /// Host and port as the `Host` header has them: without the scheme's own port.
@@ -91,10 +103,46 @@ impl Address {
         self.authorization.as_deref()
     }
 
+    fn scheme(&self) -> &'static str {
+        if self.secure { "wss" } else { "ws" }
+    }
+
     /// The address without what may be secret: user, password, query.
     pub(super) fn shown(&self) -> String {
         let path = self.target.split('?').next().unwrap_or_default();
-        format!("ws://{}{path}", self.authority)
+        format!("{}://{}{path}", self.scheme(), self.authority)
+    }
+
+    /// Whether both are of one origin: scheme, host and port (RFC 6454 section 4).
+    pub(super) fn is_same_origin(&self, other: &Self) -> bool {
+        (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
+    }
+
+    /// Whether both ask for the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.is_same_origin(other) && self.target == other.target
+    }
+
+    /// The address that a `Location` leads to from here (RFC 9110 section 10.2.2). Credentials are
+    /// never taken from it: they stay within an origin, and are dropped on the way to another.
+    pub(super) fn redirected(&self, location: &str) -> Result<Self, Error> {
+        // What was parsed once is parsed again.
+        let base = format!("{}://{}{}", self.scheme(), self.authority, self.target);
+        let base = Url::parse(&base).map_err(|e| wrong(e.to_string()))?;
+        if location.chars().any(char::is_control) {
+            return Err(wrong("it holds a control character"));
+        }
+        let mut to = base.join(location).map_err(|e| wrong(e.to_string()))?;
+        to.set_fragment(None);
+        if to.has_host() {
+            // They cannot fail where there is a host.
+            let _ = (to.set_username(""), to.set_password(None));
+        }
+        let mut to = Self::parse(to.as_str())?;
+        if self.is_same_origin(&to) {
+            to.authorization.clone_from(&self.authorization);
+        }
+        Ok(to)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::{Future as _, poll_fn};
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -10,66 +10,45 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use url::Host;
 
 use super::Timeouts;
-use super::address::Address;
+use super::names::Names;
 use crate::error::{Error, Kind, Step};
 
 /// How long an address is tried alone before the next one is tried beside it (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
-/// Names that are resolved at the same time; more wait.
-const MOST_LOOKUPS: usize = 64;
 /// Addresses that an error names.
 const NAMED: usize = 4;
 
 /// Connects to the first of the host's addresses that takes the connection.
 pub(super) async fn tcp(
-    address: &Address,
+    host: &Host,
+    port: u16,
+    names: &Names,
     timeouts: &Timeouts,
 ) -> Result<(TcpStream, SocketAddr), Error> {
-    let found = resolve(address, timeouts.resolve).await?;
-    let place = format!("{}:{}", address.host(), address.port());
-    first_of(found, place, timeouts.connect).await
+    let found = names.resolve(host, port, timeouts.resolve).await?;
+    first_of(mixed(found), format!("{host}:{port}"), timeouts.connect).await
 }
 
-async fn resolve(address: &Address, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
-    let name = match address.host() {
-        Host::Ipv4(ip) => return Ok(vec![(IpAddr::from(*ip), address.port()).into()]),
-        Host::Ipv6(ip) => return Ok(vec![(IpAddr::from(*ip), address.port()).into()]),
-        Host::Domain(name) => name,
-    };
-    let failed = |source| Error::new(Kind::Resolve { host: name.clone(), source });
-    let host = (name.clone(), address.port());
-    let lookup =
-        off_the_runtime(move || (host.0.as_str(), host.1).to_socket_addrs().map(Vec::from_iter));
-    match timeout(limit, lookup).await {
-        Ok(Ok(found)) if found.is_empty() => Err(failed(io::Error::other("it has no address"))),
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(e)) => Err(failed(e)),
-        Err(_) => {
-            Err(Error::new(Kind::Timeout { step: Step::Resolve, limit, place: name.clone() }))
+/// The addresses with the two families in turn, so that one that does not work costs no more than
+/// one attempt (RFC 8305 section 4). The first stays the first: the system has sorted them.
+fn mixed(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let six = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == six);
+    let mut mixed = Vec::with_capacity(first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    loop {
+        let before = mixed.len();
+        mixed.extend(first.next());
+        mixed.extend(second.next());
+        if mixed.len() == before {
+            return mixed;
         }
     }
-}
-
-/// Runs what blocks on a thread of its own. Tokio's threads for that would hold up the end of the
-/// runtime until the system's resolver gives up, long after the caller has.
-async fn off_the_runtime<T: Send + 'static>(
-    block: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    static THREADS: Semaphore = Semaphore::const_new(MOST_LOOKUPS);
-    let gone = || io::Error::other("the resolver gave no answer");
-    let permit = THREADS.acquire().await.map_err(|_| gone())?;
-    let (tell, told) = oneshot::channel();
-    std::thread::Builder::new().name("provod-resolve".to_owned()).spawn(move || {
-        let _permit = permit;
-        // Whoever asked may have given up.
-        let _ = tell.send(block());
-    })?;
-    told.await.unwrap_or_else(|_| Err(gone()))
 }
 
 /// Connects to one of `addresses`, in their order. One that does not answer holds the others up
@@ -232,25 +211,21 @@ mod tests {
     }
 
     #[test]
-    fn a_resolver_that_hangs_does_not_hold_up_the_end_of_the_runtime() {
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let (started, starts) = std::sync::mpsc::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.spawn(off_the_runtime(move || {
-            started.send(()).unwrap();
-            let _ = held.recv();
-            Ok(())
-        }));
-        runtime.block_on(tokio::task::yield_now());
-        let patience = Duration::from_secs(30);
-        starts.recv_timeout(patience).expect("it starts");
-        let (ended, ends) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            drop(runtime);
-            ended.send(()).unwrap();
-        });
-        ends.recv_timeout(patience).expect("nobody waits for the resolver");
-        drop(release);
+    fn rfc8305_4_families_take_turns_and_the_first_stays_the_first() {
+        let addresses = |text: &str| -> Vec<SocketAddr> {
+            text.split(' ').filter(|t| !t.is_empty()).map(|t| t.parse().unwrap()).collect()
+        };
+        for (found, expected) in [
+            ("", ""),
+            ("1.1.1.1:1 1.1.1.2:1", "1.1.1.1:1 1.1.1.2:1"),
+            (
+                "[::1]:1 [::2]:1 [::3]:1 1.1.1.1:1 1.1.1.2:1",
+                "[::1]:1 1.1.1.1:1 [::2]:1 1.1.1.2:1 [::3]:1",
+            ),
+            ("1.1.1.1:1 [::1]:1 [::2]:1 [::3]:1", "1.1.1.1:1 [::1]:1 [::2]:1 [::3]:1"),
+        ] {
+            assert_eq!(mixed(addresses(found)), addresses(expected), "{found}");
+        }
     }
 
     #[tokio::test]

@@ -3,12 +3,21 @@
 mod address;
 mod body;
 mod dial;
+mod exchange;
+#[cfg(feature = "http2")]
+mod http2;
 mod mask;
+mod names;
 mod open;
+mod proxy;
+mod redirect;
 mod request;
 mod response;
+mod stream;
+mod way;
 
 use std::fmt;
+use std::net::IpAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,11 +32,20 @@ use crate::error::Error;
 use crate::runtime;
 use crate::websocket::WebSocket;
 
+#[cfg(feature = "http2")]
+pub use http2::Http2;
+#[cfg(feature = "http2")]
+use http2::Opened;
+pub use names::IpVersion;
+pub use proxy::Proxy;
 pub use response::HttpResponse;
 
 pub(crate) use mask::SystemMasks;
 
 use address::Address;
+use names::Names;
+use redirect::Trail;
+use way::Reached;
 
 /// Connects to `url`, such as `ws://127.0.0.1:8080/chat?room=7`, with all defaults. See [`Client`]
 /// for everything that can be set.
@@ -77,9 +95,18 @@ pub struct Client {
     head: HeadLimits,
     config: Arc<Config>,
     timeouts: Timeouts,
+    names: Names,
+    proxy: Option<Proxy>,
+    redirects: u32,
+    #[cfg(feature = "tls")]
+    tls: crate::tls::Connector,
     #[cfg(unix)]
     unix: Option<PathBuf>,
     budget: Option<MemoryBudget>,
+    #[cfg(feature = "http2")]
+    http2: Http2,
+    #[cfg(feature = "http2")]
+    pool: http2::Pool,
 }
 
 /// How long each step may take.
@@ -87,12 +114,32 @@ pub struct Client {
 struct Timeouts {
     resolve: Duration,
     connect: Duration,
+    #[cfg(feature = "tls")]
+    tls: Duration,
+    proxy: Duration,
     handshake: Duration,
 }
 
+impl Timeouts {
+    /// Of all steps together.
+    #[cfg(feature = "http2")]
+    fn all(&self) -> Duration {
+        let steps = [
+            self.resolve,
+            self.connect,
+            self.proxy,
+            #[cfg(feature = "tls")]
+            self.tls,
+            self.handshake,
+        ];
+        steps.into_iter().fold(Duration::ZERO, Duration::saturating_add)
+    }
+}
+
 impl Client {
-    /// A client for `url`: `ws://host:port/path?query`; `http` means `ws`. User and password, as in
-    /// `ws://user:password@host`, become an `Authorization` header (RFC 7617).
+    /// A client for `url`: `ws://host:port/path?query`, or `wss://` over TLS; `http` means `ws` and
+    /// `https` means `wss`. User and password, as in `wss://user:password@host`, become an
+    /// `Authorization` header (RFC 7617).
     ///
     /// What is wrong with it, and with everything else that is set, [`connect`](Self::connect)
     /// tells before anything is sent.
@@ -108,12 +155,46 @@ impl Client {
             timeouts: Timeouts {
                 resolve: Duration::from_secs(10),
                 connect: Duration::from_secs(10),
+                #[cfg(feature = "tls")]
+                tls: Duration::from_secs(10),
+                proxy: Duration::from_secs(10),
                 handshake: Duration::from_secs(10),
             },
+            names: Names::default(),
+            proxy: None,
+            redirects: 0,
+            #[cfg(feature = "tls")]
+            tls: crate::tls::Connector::default(),
             #[cfg(unix)]
             unix: None,
             budget: None,
+            #[cfg(feature = "http2")]
+            http2: Http2::default(),
+            #[cfg(feature = "http2")]
+            pool: http2::Pool::default(),
         }
+    }
+
+    /// Whether to use HTTP/2 (RFC 8441), with one connection for the WebSockets of this client and
+    /// its clones. Default: [`Http2::Never`].
+    ///
+    /// The connection lives until the client, its clones and their WebSockets are gone. One that is
+    /// lost, or that the server takes no more WebSockets on, is replaced by the next
+    /// [`connect`](Self::connect); that may wait for the server twice.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), provod::Error> {
+    /// use provod::client::Http2;
+    ///
+    /// let client = provod::Client::new("ws://127.0.0.1:8080/chat").http2(Http2::Require);
+    /// let (first, second) = (client.connect().await?, client.connect().await?); // one connection
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "http2")]
+    pub fn http2(mut self, http2: Http2) -> Self {
+        self.http2 = http2;
+        self
     }
 
     /// Adds a header to the request, such as `Authorization` or `Cookie`. `Host` replaces what the
@@ -179,13 +260,74 @@ impl Client {
         self
     }
 
+    /// How long the TLS handshake may take, with the server and with an `https` proxy each.
+    /// Default: 10 s.
+    #[cfg(feature = "tls")]
+    pub fn tls_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.tls = timeout;
+        self
+    }
+
+    /// How long a proxy may take until the tunnel to the server stands, once it is connected.
+    /// Default: 10 s.
+    pub fn proxy_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.proxy = timeout;
+        self
+    }
+
     /// How long the server may take for its answer once it is connected. Default: 10 s.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.handshake = timeout;
         self
     }
 
-    /// Connects to this Unix socket; the URL says what is asked for there.
+    /// What is trusted in TLS, and who this end says it is. Clones of the client share its sessions,
+    /// so that the next handshake with the same server is shorter (RFC 8446 section 2.2).
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::tls::ClientTls) -> Self {
+        self.tls = crate::tls::Connector::new(tls);
+        self.other_way()
+    }
+
+    /// Goes through a proxy. Default: none, whatever the environment says; see
+    /// [`Proxy::from_env`].
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self.other_way()
+    }
+
+    /// Follows at most so many redirects (301, 302, 303, 307, 308; RFC 9110 section 15.4). Default:
+    /// 0, and a redirect is an error with an [`HttpResponse`].
+    ///
+    /// Never from `wss` to `ws`. To another origin (scheme, host or port) goes nothing that may be a
+    /// secret: no user and password, none of the headers that were set but `Accept`,
+    /// `Accept-Language` and `User-Agent`, no client certificate; also not if a further redirect
+    /// leads back. Subprotocols and the `Origin` go along: do not hide a token in them.
+    pub fn redirects(mut self, most: u32) -> Self {
+        self.redirects = most;
+        self
+    }
+
+    /// Takes these addresses for `host`, as in a URL, at this port, and asks no resolver; may be
+    /// called for several.
+    pub fn resolve_to(
+        mut self,
+        host: impl Into<String>,
+        port: u16,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Self {
+        self.names.known.push((host.into(), port, addresses.into_iter().collect()));
+        self.other_way()
+    }
+
+    /// Connects to addresses of this family alone. Default: both, in turn (RFC 8305 section 4).
+    pub fn ip_version(mut self, version: IpVersion) -> Self {
+        self.names.version = Some(version);
+        self.other_way()
+    }
+
+    /// Connects to this Unix socket; the URL says what is asked for there. Nothing is resolved then,
+    /// and no proxy is asked.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), provod::Error> {
@@ -197,7 +339,7 @@ impl Client {
     #[cfg(unix)]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix = Some(path.into());
-        self
+        self.other_way()
     }
 
     /// Connects. Frames that come with the server's answer are received as all others.
@@ -212,7 +354,8 @@ impl Client {
     /// | what happened | question |
     /// |---|---|
     /// | the URL or a setting is not valid; nothing was tried | [`is_usage`](Error::is_usage) |
-    /// | the address needs TLS | [`is_tls`](Error::is_tls) |
+    /// | TLS failed: the certificate, its name, its time, ... | [`is_tls`](Error::is_tls) |
+    /// | a proxy refused or failed | [`is_proxy`](Error::is_proxy) |
     /// | the name cannot be resolved | [`is_resolve`](Error::is_resolve) |
     /// | nobody takes the connection | [`is_connect`](Error::is_connect) |
     /// | the server answered something else than 101 | [`http_response`](Error::http_response) |
@@ -237,19 +380,55 @@ impl Client {
     /// # }
     /// ```
     pub async fn connect(&self) -> Result<WebSocket, Error> {
-        let (address, request) = self.prepare()?;
-        #[cfg(unix)]
-        if let Some(path) = &self.unix {
-            let io = dial::unix(path, self.timeouts.connect).await?;
-            return open::open(self, request, &address, io, format!("unix:{}", path.display()))
-                .await;
+        let (mut address, mut request) = self.prepare()?;
+        let mut trail = Trail::new(&address, self.redirects);
+        loop {
+            let e = match self.ask(request, &address, trail.is_own()).await {
+                Ok(ws) => return Ok(ws),
+                Err(e) => e,
+            };
+            address = trail.follow(&address, e)?;
+            #[cfg(unix)]
+            if self.unix.is_some() && !trail.is_own() {
+                return Err(trail.leaves_the_socket(&address));
+            }
+            request = request::request(self, &address, trail.is_own())?;
         }
-        let (io, peer) = dial::tcp(&address, &self.timeouts).await?;
-        open::open(self, request, &address, io, peer.to_string()).await
+    }
+
+    /// Asks the server at `address` for a WebSocket, in the version of HTTP that is set or chosen
+    /// with it.
+    async fn ask(
+        &self,
+        request: ClientRequest,
+        address: &Address,
+        is_own: bool,
+    ) -> Result<WebSocket, Error> {
+        #[cfg(feature = "http2")]
+        let reached = match Box::pin(http2::connect(self, &request, address, is_own)).await? {
+            Opened::Http2(ws) => return Ok(ws),
+            Opened::Http1(reached) => reached,
+        };
+        #[cfg(not(feature = "http2"))]
+        let reached = None;
+        let Reached { io, peer, .. } = match reached {
+            Some(reached) => reached,
+            None => way::reach(self, address, is_own, &[way::HTTP1]).await?,
+        };
+        open::open(self, request, address, io, peer).await
+    }
+
+    /// Connections that go another way are not shared.
+    fn other_way(self) -> Self {
+        #[cfg(feature = "http2")]
+        return Self { pool: http2::Pool::default(), ..self };
+        #[cfg(not(feature = "http2"))]
+        self
     }
 
     /// Opens a WebSocket on a stream that is connected already, such as a tunnel, a TLS stream or a
-    /// pipe; the URL says what is asked for there. The server's side of this is
+    /// pipe; the URL says what is asked for there. No TLS is made on it, no proxy is asked, and no
+    /// redirect is followed. The server's side of this is
     /// [`Server::accept_over`](crate::Server::accept_over).
     ///
     /// ```no_run
@@ -268,6 +447,11 @@ impl Client {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (address, request) = self.prepare()?;
+        #[cfg(feature = "http2")]
+        if self.http2 == Http2::Require {
+            let opened = http2::connect_over(self, &request, &address, io).await;
+            return opened.map_err(http2::Trouble::into_error);
+        }
         open::open(self, request, &address, io, address.authority().to_owned()).await
     }
 
@@ -275,7 +459,7 @@ impl Client {
     fn prepare(&self) -> Result<(Address, ClientRequest), Error> {
         runtime::check()?;
         let address = Address::parse(&self.url)?;
-        let request = request::request(self, &address)?;
+        let request = request::request(self, &address, true)?;
         Ok((address, request))
     }
 }
@@ -291,6 +475,7 @@ impl fmt::Debug for Client {
             .field("subprotocols", &self.subprotocols)
             .field("origin", &self.origin)
             .field("compression", &self.deflate)
+            .field("proxy", &self.proxy)
             .finish_non_exhaustive()
     }
 }

@@ -9,8 +9,17 @@ use crate::error::{Error, Kind};
 /// Headers of which a request has one.
 const SINGLE: [&str; 5] = ["Authorization", "Cookie", "Host", "Proxy-Authorization", "User-Agent"];
 
-/// The request, with all of the settings checked.
-pub(super) fn request(client: &Client, address: &Address) -> Result<ClientRequest, Error> {
+/// Headers that are sent to other origins, too, when a redirect leads there. Any other may be a
+/// secret, whatever its name.
+const PUBLIC: [&str; 3] = ["Accept", "Accept-Language", "User-Agent"];
+
+/// The request, with all of the settings checked. `is_own` says that it goes to the origin that the
+/// application named, and not to another that a redirect led to.
+pub(super) fn request(
+    client: &Client,
+    address: &Address,
+    is_own: bool,
+) -> Result<ClientRequest, Error> {
     let setting = |what: String| Error::new(Kind::Setting(what));
     let mut key = [0; 16];
     getrandom::fill(&mut key).map_err(|e| Error::new(Kind::Random(e.to_string())))?;
@@ -29,7 +38,7 @@ pub(super) fn request(client: &Client, address: &Address) -> Result<ClientReques
             "the origin {origin:?} is not scheme://host or scheme://host:port"
         )));
     }
-    let host = match given(client, "Host").next() {
+    let host = match given(client, "Host").next().filter(|_| is_own) {
         None => address.authority(),
         Some(host) => str::from_utf8(host)
             .map_err(|_| setting("the header Host is not a name or an address".to_owned()))?,
@@ -51,7 +60,8 @@ pub(super) fn request(client: &Client, address: &Address) -> Result<ClientReques
             request = request.header("Authorization", value.as_bytes())?;
         }
         for (name, value) in &client.headers {
-            if !name.eq_ignore_ascii_case("Host") {
+            let public = || PUBLIC.iter().any(|known| name.eq_ignore_ascii_case(known));
+            if !name.eq_ignore_ascii_case("Host") && (is_own || public()) {
                 request = request.header(name, value)?;
             }
         }

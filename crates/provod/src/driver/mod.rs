@@ -134,6 +134,7 @@ impl<T: Transport> Driver<T> {
             return false;
         }
         if !state.may_read(now) {
+            io.hold(cx);
             return false;
         }
         if !self.carry.is_empty() || state.must_feed() {

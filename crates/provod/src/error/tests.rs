@@ -22,6 +22,7 @@ fn all() -> Vec<(Error, &'static str)> {
         limit: Duration::from_secs(3),
         place: "example.com:80".to_owned(),
     };
+    let timeout_at = |step| Error::new(timeout(step));
     let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
     let masked = proto::Error::Protocol(proto::ProtocolError::MaskedServerFrame);
     let (host, address) = (|| "example.com".to_owned(), || "example.com:80".to_owned());
@@ -35,7 +36,14 @@ fn all() -> Vec<(Error, &'static str)> {
         (Kind::Aborted, "lost"),
         (Kind::Listen { address: address(), source: broken() }, ""),
         (Kind::Url("it has a fragment".to_owned()), "usage"),
-        (Kind::Tls, "tls"),
+        (Kind::Tls { what: "no".to_owned(), source: None, lost: false }, "tls"),
+        (Kind::Tls { what: "no".to_owned(), source: Some(broken()), lost: true }, "lost tls"),
+        (Kind::Proxy { place: address(), what: "hung up".to_owned(), response: None }, "proxy"),
+        (
+            Kind::AtProxy(Error::new(Kind::Connect { address: address(), source: refused() })),
+            "connect proxy",
+        ),
+        (Kind::AtProxy(timeout_at(Step::Tls)), "timeout tls proxy"),
         (Kind::Resolve { host: host(), source: broken() }, "resolve"),
         (Kind::Connect { address: address(), source: refused() }, "connect"),
         (Kind::NoAnswer, "lost"),
@@ -44,6 +52,8 @@ fn all() -> Vec<(Error, &'static str)> {
         (Kind::TurnedAway { status: 403, why: "no".into() }, "handshake"),
         (timeout(Step::Resolve), "timeout"),
         (timeout(Step::Connect), "timeout"),
+        (timeout(Step::Tls), "timeout tls"),
+        (timeout(Step::Proxy), "timeout proxy"),
         (timeout(Step::Handshake), "timeout"),
         (timeout(Step::Request), "timeout"),
         (Kind::Setting("no".to_owned()), "usage"),
@@ -68,6 +78,7 @@ fn each_error_answers_its_questions_and_no_others() {
             ("resolve", e.is_resolve()),
             ("connect", e.is_connect()),
             ("tls", e.is_tls()),
+            ("proxy", e.is_proxy()),
             ("handshake", e.is_handshake()),
             ("http", e.http_response().is_some()),
         ];

@@ -4,6 +4,9 @@ mod accept;
 mod admission;
 mod application;
 mod arrival;
+mod decide;
+#[cfg(feature = "http2")]
+mod http2;
 mod listen;
 mod open;
 mod outage;
@@ -307,6 +310,18 @@ impl<S: Send + 'static> Server<S> {
         self
     }
 
+    /// Sets how many streams, each a WebSocket, a client may open on one connection of HTTP/2 (RFC
+    /// 8441), which is spoken on the same port as HTTP/1.1. Default: 100; with 0 HTTP/2 is not
+    /// spoken.
+    ///
+    /// Each stream counts as a connection for [`max_connections`](Self::max_connections). A
+    /// connection without streams is one too, and is closed after a minute.
+    #[cfg(feature = "http2")]
+    pub fn http2_streams(mut self, most: usize) -> Self {
+        self.settings.http2_streams = most;
+        self
+    }
+
     /// Decides on each request, with its full head: `Ok` opens a WebSocket and hands a value to the
     /// handler, `Err` gives any answer of HTTP. Requests of plain HTTP come here too, see
     /// [`Request::is_upgrade`]; for them `Ok` is answered 426.
@@ -500,7 +515,9 @@ impl<S: Send + 'static> Server<S> {
         });
         let handshakes = self.settings.most_handshakes();
         #[cfg(feature = "tls")]
-        let tls = self.settings.tls.as_ref().map(ServerTls::start).transpose()?;
+        let start = |tls: &ServerTls| tls.start(self.settings.speaks_http2());
+        #[cfg(feature = "tls")]
+        let tls = self.settings.tls.as_ref().map(start).transpose()?;
         let (phase, _) = watch::channel(Phase::Running);
         let core = Arc::new(Core {
             settings: self.settings,
@@ -559,6 +576,8 @@ impl<S> Core<S> {
             on_request: &self.on_request,
             counters: &self.counters,
             phase: &self.phase,
+            #[cfg(feature = "http2")]
+            is_http2: self.settings.speaks_http2(),
         }
     }
 
@@ -578,6 +597,9 @@ struct Opening<'a, S> {
     on_request: &'a OnRequest<S>,
     counters: &'a Arc<Counters>,
     phase: &'a watch::Sender<Phase>,
+    /// Whether a peer may begin with HTTP/2.
+    #[cfg(feature = "http2")]
+    is_http2: bool,
 }
 
 impl<S> Opening<'_, S> {

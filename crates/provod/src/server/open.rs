@@ -1,34 +1,52 @@
 //! One connection from its first byte to an open WebSocket, or to an answer of plain HTTP.
 
-use std::any::Any;
-use std::borrow::Cow;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use provod_proto::handshake::{
-    Accept as ProtoAccept, DeflateAnswer, Refusal, RefusalKind, RequestHead, RequestReader,
-    Response, host, validate,
-};
-use provod_proto::{Connection, DeflateSetup, Role};
+use provod_proto::handshake::{Refusal, RequestHead, RequestReader, Response, validate};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::{OpenPlace, Ticket};
+use super::decide::{Answer, Decided, answer, decide, unavailable};
+#[cfg(feature = "http2")]
+use super::http2;
 use super::request::{Accept, Caller, Request};
-use super::{Core, Opening, Phase};
+use super::{Core, Opening};
 use crate::budget::Reservation;
-use crate::driver::{Driver, Info, Shared, panic_text, pool, with_read_buffer};
+use crate::driver::{Driver, Shared, with_read_buffer};
 use crate::error::{Error, Kind, Step};
 use crate::runtime::deadline;
 use crate::transport::{Transport, write_all};
 use crate::websocket::WebSocket;
 #[cfg(unix)]
 use crate::worker::{Home, New, Stream};
+
+pub(super) struct Open<S> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) carry: BytesMut,
+    pub(super) state: S,
+}
+
+/// How an opening handshake ended.
+pub(super) enum Outcome<S> {
+    Open(Box<Open<S>>),
+    /// With an answer of plain HTTP, which is still to be written.
+    Answer(Response, Kind),
+    /// With nobody to answer.
+    Gone(Kind),
+    /// Not begun: the peer speaks HTTP/2, of which this came.
+    #[cfg(feature = "http2")]
+    Http2(BytesMut),
+}
+
+impl<S> From<Answer> for Outcome<S> {
+    fn from((response, why): Answer) -> Self {
+        Self::Answer(response, why)
+    }
+}
 
 /// Carries one connection from its first byte until it is open, or has its answer.
 pub(super) async fn connection<S: Send + 'static, T: Transport>(
@@ -39,17 +57,18 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     ticket: Ticket,
     memory: Option<Reservation>,
 ) {
-    let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| caller.peer.clone());
+    let name = caller.peer.clone();
     // Boxed, so that an open connection does not carry the room that its handshake needed.
-    let outcome = Box::pin(handshake(&core.opening(), &mut io, caller, &ticket)).await;
+    let outcome = Box::pin(handshake(&core.opening(), &mut io, caller.clone(), &ticket)).await;
+    #[cfg(feature = "http2")]
+    let memory = memory.filter(|_| matches!(outcome, Outcome::Http2(_)));
+    #[cfg(not(feature = "http2"))]
     drop(memory);
     match outcome {
         Outcome::Open(open) => {
             let Open { shared, carry, state } = *open;
-            let place = ticket.opened(&shared);
+            let guard = Guard::new(ticket, &shared);
             core.close_for_drain(&shared);
-            let life = logged.map(|_| Box::new(Life::begin(&shared)));
-            let guard = Guard { _life: life, _place: place };
             #[cfg(unix)]
             let io = match home {
                 None => io,
@@ -70,15 +89,20 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             tokio::spawn(Driver::new(shared, io, carry, Some(handler)).with_guard(guard));
         }
         Outcome::Answer(response, why) => {
-            if let Some(peer) = logged {
-                let (status, why) = (response.status(), Error::new(why));
-                tracing::debug!(%peer, status, %why, "not a WebSocket");
-            }
+            let (status, why) = (response.status(), Error::new(why));
+            tracing::debug!(peer = %name, status, %why, "not a WebSocket");
             let linger = core.settings.config.close_timeout.min(MOST_LINGER);
             drop(core);
-            answer(io, &response, linger, &ticket).await;
+            reply(io, &response, linger, &ticket).await;
         }
         Outcome::Gone(_) => {}
+        #[cfg(feature = "http2")]
+        Outcome::Http2(first) => {
+            let counted = core.admission.listening();
+            let peer = http2::Peer::new(caller, counted);
+            // Boxed, as it is much larger than what others need.
+            Box::pin(http2::serve(core, io, first, peer, ticket, memory)).await;
+        }
     }
 }
 
@@ -86,6 +110,15 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
 pub(crate) struct Guard {
     _life: Option<Box<Life>>,
     _place: OpenPlace,
+}
+
+impl Guard {
+    /// That of a WebSocket which has just been opened.
+    pub(super) fn new(ticket: Ticket, shared: &Arc<Shared>) -> Self {
+        let place = ticket.opened(shared);
+        let is_logged = tracing::enabled!(tracing::Level::DEBUG);
+        Self { _life: is_logged.then(|| Box::new(Life::begin(shared))), _place: place }
+    }
 }
 
 #[cfg(test)]
@@ -128,29 +161,7 @@ impl Drop for Life {
 /// Tells a connection that the server is full.
 pub(super) async fn turn_away<T: Transport>(io: T, ticket: Ticket) {
     let response = unavailable("the server is full, try again later");
-    answer(io, &response, Duration::from_secs(1), &ticket).await;
-}
-
-pub(super) struct Open<S> {
-    pub(super) shared: Arc<Shared>,
-    pub(super) carry: BytesMut,
-    pub(super) state: S,
-}
-
-/// How an opening handshake ended.
-pub(super) enum Outcome<S> {
-    Open(Box<Open<S>>),
-    /// With an answer of plain HTTP, which is still to be written.
-    Answer(Response, Kind),
-    /// With nobody to answer.
-    Gone(Kind),
-}
-
-impl<S> Outcome<S> {
-    fn answer(response: Response, why: impl Into<Cow<'static, str>>) -> Self {
-        let why = Kind::TurnedAway { status: response.status(), why: why.into() };
-        Self::Answer(response, why)
-    }
+    reply(io, &response, Duration::from_secs(1), &ticket).await;
 }
 
 pub(super) async fn handshake<S: Send + 'static, T: Transport>(
@@ -169,20 +180,25 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
             core.counters.refused(if drain { "draining" } else { "evicted" });
             core.counters.turned_away.add(1);
             let why = "the server is busy, try again later";
-            return Outcome::answer(unavailable(why), why);
+            return answer(unavailable(why), why).into();
         }
-        read = timeout_at(deadline, read_head(io, &mut reader)) => read,
+        read = timeout_at(deadline, read_head(core, io, &mut reader)) => read,
     };
+    #[cfg(feature = "http2")]
+    if let Ok(Ok(Came::Http2(first))) = read {
+        return Outcome::Http2(first);
+    }
     ticket.handshake_done();
     let (head, carry) = match read {
-        Ok(Ok(Some(read))) => read,
-        Ok(Ok(None)) => {
+        Ok(Ok(Came::Head(head, carry))) => (head, carry),
+        // HTTP/2 was dealt with.
+        Ok(Ok(_)) => {
             if !reader.is_empty() {
                 core.counters.refused("cut");
             }
             return Outcome::Gone(Kind::NoRequest);
         }
-        Ok(Err(refusal)) => return core.refuse(&refusal, None),
+        Ok(Err(refusal)) => return core.refuse(&refusal, None).into(),
         Err(_) => {
             core.counters.refused("timeout");
             let late = Kind::Timeout { step: Step::Request, limit, place: String::new() };
@@ -195,54 +211,11 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
             return Outcome::Answer(response, late);
         }
     };
-    let upgrade = match validate(&head) {
-        Ok(upgrade) => Some(upgrade),
-        Err(Refusal::NotUpgrade) => None,
-        Err(refusal) => return core.refuse(&refusal, Some(&head)),
-    };
-    let request = Request::new(head, upgrade, caller);
-    let refused = match request.upgrade() {
-        Some(upgrade) => {
-            let origin = request.header("Origin");
-            core.settings.origin.check(origin, upgrade.host()).err().map(Refusal::from)
-        }
-        None => match core.plain(&request) {
-            Ok(None) => None,
-            Ok(Some(response)) => {
-                core.counters.plain.add(1);
-                return Outcome::answer(response.answering(request.head()), NOT_UPGRADE);
-            }
-            Err(refusal) => Some(refusal),
-        },
-    };
-    if let Some(refusal) = refused {
-        return core.refuse(&refusal, Some(request.head()));
-    }
-    let decided = tokio::select! {
-        biased;
-        // An application that never decides must not outlive its server.
-        () = core.stopped() => return Outcome::Gone(Kind::Aborted),
-        decided = caught(|| (core.on_request)(request.clone())) => decided,
-    };
-    let decided = decided.unwrap_or_else(|panic| {
-        core.counters.panics.add(1);
-        let (peer, what) = (request.peer(), panic_text(&*panic));
-        tracing::error!(peer, panic = what, "a request callback panicked, answering 500");
-        Err(Response::text(500, "the server failed to decide on this request"))
-    });
-    match decided {
-        Err(response) => {
-            let why = if request.is_upgrade() {
-                core.counters.refused("application");
-                "the application refused the request"
-            } else {
-                core.counters.plain.add(1);
-                NOT_UPGRADE
-            };
-            Outcome::answer(response.answering(request.head()), why)
-        }
-        Ok(_) if !request.is_upgrade() => core.refuse(&Refusal::NotUpgrade, Some(request.head())),
-        Ok(accept) => open(core, io, &request, accept, carry, deadline).await,
+    let upgrade = validate(&head);
+    match decide(core, head, upgrade, caller, false).await {
+        Decided::Accept(request, accept) => open(core, io, &request, accept, carry, deadline).await,
+        Decided::Answer(response, why) => Outcome::Answer(response, why),
+        Decided::Gone(why) => Outcome::Gone(why),
     }
 }
 
@@ -255,39 +228,18 @@ async fn open<S: Send + 'static, T: Transport>(
     carry: BytesMut,
     deadline: Instant,
 ) -> Outcome<S> {
-    let Some(upgrade) = request.upgrade() else { return Outcome::Gone(Kind::NoRequest) };
-    let settings = core.settings;
-    let deflate = settings.deflate.as_ref().and_then(|config| upgrade.accept_deflate(config));
-    let chosen = accept.subprotocol.as_deref();
-    let subprotocol = chosen.or_else(|| upgrade.choose_subprotocol(&settings.subprotocols));
     let mut out = Vec::new();
-    let built = (|| {
-        let mut answer = ProtoAccept::new(upgrade);
-        if let Some(name) = subprotocol {
-            answer = answer.subprotocol(name)?;
-        }
-        if let Some(deflate) = &deflate {
-            answer = answer.deflate(deflate);
-        }
-        for (name, value) in &accept.headers {
-            answer = answer.header(name, value)?;
-        }
-        answer.write(&mut out);
-        Ok::<_, provod_proto::handshake::FieldError>(())
-    })();
-    if let Err(e) = built {
-        tracing::error!(peer = request.peer(), error = %e, "the application's answer is not valid");
-        core.counters.refused("application");
-        let response = Response::text(500, "the server's answer was not valid");
-        return Outcome::answer(response, format!("the answer was not valid: {e}"));
-    }
+    let agreed = match core.agree(request, accept, |answer| answer.write(&mut out)) {
+        Ok(agreed) => agreed,
+        Err(refused) => return refused.into(),
+    };
     // The peer's part of the deadline may have been used up by the application: it gets a moment.
     let deadline = deadline.max(Instant::now() + Duration::from_secs(1));
     let failed = match timeout_at(deadline, write_all(io, &out)).await {
         Ok(Ok(())) => None,
         Ok(Err(e)) => Some(Kind::Transport(e)),
         Err(_) => {
-            let (limit, place) = (settings.handshake_timeout, String::new());
+            let (limit, place) = (core.settings.handshake_timeout, String::new());
             Some(Kind::Timeout { step: Step::Request, limit, place })
         }
     };
@@ -295,107 +247,61 @@ async fn open<S: Send + 'static, T: Transport>(
         core.counters.refused("cut");
         return Outcome::Gone(kind);
     }
-    let agreed = deflate.as_ref().map(DeflateAnswer::params);
-    let info = Info::new(request.peer(), request.head().target(), subprotocol, agreed, None);
-    let setup = info.deflate().map(|params| DeflateSetup { params, compress: true, pool: pool() });
-    let config = settings.core_config();
-    let shared = Shared::new(
-        |now| Connection::new(Role::Server, config, setup, now),
-        info,
-        settings.config.clone(),
-        core.counters.clone(),
-    );
-    if let Some(budget) = &settings.budget {
-        budget.watch(&shared);
-    }
-    Outcome::Open(Box::new(Open { shared, carry, state: accept.state }))
+    let shared = core.establish(request, &agreed);
+    Outcome::Open(Box::new(Open { shared, carry, state: agreed.state }))
 }
 
-impl<S> Opening<'_, S> {
-    fn refuse(&self, refusal: &Refusal, head: Option<&RequestHead>) -> Outcome<S> {
-        if refusal.kind() == RefusalKind::NotUpgrade {
-            self.counters.plain.add(1);
-        }
-        self.counters.refused(refusal.kind().as_str());
-        let response = Response::from(refusal);
-        let response = match head {
-            Some(head) => response.answering(head),
-            None => response,
-        };
-        Outcome::answer(response, refusal.to_string())
-    }
-
-    /// What can be said about plain HTTP without the application: the health answer, and that this
-    /// server reads no bodies.
-    fn plain(&self, request: &Request) -> Result<Option<Response>, Refusal> {
-        let read_only = matches!(request.method(), "GET" | "HEAD");
-        if read_only && self.settings.health.as_deref() == Some(request.path()) {
-            self.counters.health_checks.add(1);
-            return Ok(Some(match self.phase() {
-                Phase::Running => Response::text(200, "ok"),
-                _ => Response::text(503, "draining"),
-            }));
-        }
-        // HTTP/1.0 has no Host, and a page that a browser shows is never asked for with it.
-        if request.header("Host").is_some() {
-            self.settings.origin.check_host(&host(request.head())?)?;
-        }
-        if !read_only {
-            let response = Response::text(405, "only GET and HEAD are answered here");
-            return Ok(Some(response.header("Allow", b"GET, HEAD").unwrap_or_else(|_| {
-                // The header is valid; without it the answer would still be right.
-                Response::new(405)
-            })));
-        }
-        let length = request.header("Content-Length").unwrap_or(b"0");
-        if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
-            return Ok(Some(Response::text(400, "Content-Length is not a number")));
-        }
-        let body =
-            request.header("Transfer-Encoding").is_some() || length.iter().any(|b| *b != b'0');
-        Ok(body.then(|| Response::text(413, "a request with a body is not taken here")))
-    }
+/// What a peer began with.
+enum Came {
+    /// A head, and what came behind it.
+    Head(RequestHead, BytesMut),
+    /// The preface of HTTP/2, or its begin, and what came behind it.
+    #[cfg(feature = "http2")]
+    Http2(BytesMut),
+    /// Nothing whole: the stream ended first.
+    Nothing,
 }
 
-fn unavailable(line: &str) -> Response {
-    let response = Response::text(503, line);
-    response.header("Retry-After", b"5").unwrap_or_else(|_| Response::new(503))
-}
-
-/// Reads until the head is whole; `None` when the stream ends first. Returns also what came behind
-/// it.
-async fn read_head<T: Transport>(
+/// Reads until the head is whole.
+async fn read_head<S, T: Transport>(
+    core: &Opening<'_, S>,
     io: &mut T,
     reader: &mut RequestReader,
-) -> Result<Option<(RequestHead, BytesMut)>, Refusal> {
+) -> Result<Came, Refusal> {
+    #[cfg(not(feature = "http2"))]
+    let _ = core;
+    #[cfg(feature = "http2")]
+    let mut preface = core.is_http2.then(http2::Preface::default);
     loop {
         let read = poll_fn(|cx| {
             with_read_buffer(|buf| {
                 io.poll_read(cx, buf, HEAD_READ).map(|read| match read {
+                    // A read of `n` bytes has put `n` bytes into the buffer.
                     Ok(n @ 1..) => {
+                        #[cfg(feature = "http2")]
+                        if let Some(first) = preface.as_mut().and_then(|p| p.push(&buf[..n])) {
+                            return Ok(Some(Came::Http2(first)));
+                        }
                         let push = reader.push(&buf[..n])?;
                         let rest = BytesMut::from(&buf[push.consumed..n]);
-                        Ok(Some((push.head, rest)))
+                        Ok(push.head.map(|head| Came::Head(head, rest)))
                     }
                     // A connection that breaks here has asked for nothing yet.
-                    Ok(0) | Err(_) => Ok(None),
+                    Ok(0) | Err(_) => Ok(Some(Came::Nothing)),
                 })
             })
         })
         .await
         .map_err(|e: provod_proto::handshake::HeadError| Refusal::from(e))?;
-        match read {
-            None => return Ok(None),
-            Some((Some(head), rest)) => return Ok(Some((head, rest))),
-            Some((None, _)) => {}
+        if let Some(came) = read {
+            return Ok(came);
         }
     }
 }
 
-const NOT_UPGRADE: &str = "the request was of plain HTTP";
 /// How long a peer may take for 16 KiB of an answer of plain HTTP, and for all of it.
-const MOST_STALL: Duration = Duration::from_secs(5);
-const MOST_ANSWER: Duration = Duration::from_secs(300);
+pub(super) const MOST_STALL: Duration = Duration::from_secs(5);
+pub(super) const MOST_ANSWER: Duration = Duration::from_secs(300);
 /// How long a peer may take to hang up once it has its answer.
 pub(super) const MOST_LINGER: Duration = Duration::from_secs(2);
 /// Bytes in one read of a head; frames that come with it are carried to the driver.
@@ -411,7 +317,7 @@ async fn write_steadily<T: Transport>(io: &mut T, bytes: &[u8]) -> io::Result<()
 
 /// Writes an answer and lingers. A peer that does not hang up makes room for others when the server
 /// is full.
-pub(super) async fn answer<T: Transport>(
+pub(super) async fn reply<T: Transport>(
     mut io: T,
     response: &Response,
     linger: Duration,
@@ -447,17 +353,4 @@ pub(super) async fn hang_up<T: Transport>(mut io: T, linger: Duration) {
         Ok::<_, io::Error>(())
     })
     .await;
-}
-
-/// Runs what the application gave, and catches its panics.
-async fn caught<F: Future>(
-    make: impl FnOnce() -> F,
-) -> Result<F::Output, Box<dyn Any + Send + 'static>> {
-    let mut future = pin!(catch_unwind(AssertUnwindSafe(make))?);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
 }

@@ -78,6 +78,9 @@ impl<S: Send + 'static> Server<S> {
             on_request: &self.on_request,
             counters: &self.counters,
             phase: &phase,
+            // One stream is one WebSocket here.
+            #[cfg(feature = "http2")]
+            is_http2: false,
         };
         match Box::pin(handshake(&opening, &mut io, Caller::new("stream"), &ticket)).await {
             Outcome::Open(open) => {
@@ -92,6 +95,8 @@ impl<S: Send + 'static> Server<S> {
                 Err(Error::new(kind))
             }
             Outcome::Gone(kind) => Err(Error::new(kind)),
+            #[cfg(feature = "http2")]
+            Outcome::Http2(_) => Err(Error::new(Kind::NoRequest)),
         }
     }
 }

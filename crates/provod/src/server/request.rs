@@ -33,17 +33,26 @@ pub(super) struct Caller {
     pub(super) peer: Box<str>,
     /// What was shown in the TLS handshake, and checked, in DER.
     pub(super) certificate: Option<Arc<[u8]>>,
+    /// Its requests come over HTTP/2.
+    pub(super) http2: bool,
 }
 
 impl Caller {
     pub(super) fn new(peer: impl Into<Box<str>>) -> Self {
-        Self { peer: peer.into(), certificate: None }
+        Self { peer: peer.into(), certificate: None, http2: false }
     }
 }
 
 impl Request {
     pub(super) fn new(head: RequestHead, upgrade: Option<Upgrade>, caller: Caller) -> Self {
         Self(Arc::new(Inner { head, upgrade, caller }))
+    }
+
+    /// Whether it came over HTTP/2 (RFC 8441), and not HTTP/1.1. All else is the same: the method
+    /// of a WebSocket is `GET`, and `Host` is there.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.0.caller.http2
     }
 
     /// Whether it asks for a WebSocket, and rightly so. Otherwise it is plain HTTP.

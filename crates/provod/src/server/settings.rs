@@ -29,6 +29,9 @@ pub(super) struct Settings {
     pub(super) head: HeadLimits,
     pub(super) handshake_timeout: Duration,
     pub(super) health: Option<String>,
+    /// Streams of a connection of HTTP/2; 0 where it is not spoken.
+    #[cfg(feature = "http2")]
+    pub(super) http2_streams: usize,
     pub(super) budget: Option<MemoryBudget>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ServerTls>,
@@ -47,6 +50,8 @@ impl Default for Settings {
             head: HeadLimits::default(),
             handshake_timeout: Duration::from_secs(10),
             health: None,
+            #[cfg(feature = "http2")]
+            http2_streams: 100,
             budget: None,
             #[cfg(feature = "tls")]
             tls: None,
@@ -88,6 +93,14 @@ impl Settings {
             }
             _ => Ok(()),
         }
+    }
+
+    #[cfg(any(feature = "http2", feature = "tls"))]
+    pub(super) fn speaks_http2(&self) -> bool {
+        #[cfg(feature = "http2")]
+        return self.http2_streams > 0;
+        #[cfg(not(feature = "http2"))]
+        false
     }
 
     /// Memory of a handshake while it is not finished.

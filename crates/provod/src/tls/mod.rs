@@ -3,6 +3,8 @@
 //! The crypto provider is always passed along: nothing here reads or sets the process-wide default,
 //! so that it does not matter which ones the rest of a program brings.
 
+mod client;
+mod fault;
 mod key_log;
 pub(crate) mod pem;
 mod server;
@@ -12,10 +14,13 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+pub use client::ClientTls;
 /// The version of rustls whose configurations are taken here.
 pub use rustls;
 pub use server::ServerTls;
 
+pub(crate) use client::{Connector, With, handshake};
+pub(crate) use fault::{failed, is_tls};
 pub(crate) use server::Terms;
 pub(crate) use stream::Secure;
 

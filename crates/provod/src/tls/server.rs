@@ -36,7 +36,8 @@ use pair::{Pair, Source};
 /// # }
 /// ```
 ///
-/// TLS 1.3 and 1.2 are spoken (RFC 8446, RFC 5246), and `http/1.1` is offered by ALPN (RFC 7301).
+/// TLS 1.3 and 1.2 are spoken (RFC 8446, RFC 5246). By ALPN (RFC 7301) `h2` is chosen where the
+/// server speaks HTTP/2 and the client offers it, else `http/1.1`.
 /// Certificates in files are renewed while the server runs: see
 /// [`from_pem_files`](Self::from_pem_files). Clones share the certificate.
 #[derive(Clone)]
@@ -148,8 +149,8 @@ impl ServerTls {
         }
     }
 
-    /// What a server that starts needs for its handshakes.
-    pub(crate) fn start(&self) -> Result<Terms, Error> {
+    /// What a server that starts needs for its handshakes; `http2`: it speaks that, too.
+    pub(crate) fn start(&self, http2: bool) -> Result<Terms, Error> {
         let pair = match &self.source {
             Certificate::Config(config) => {
                 return Ok(Terms {
@@ -171,7 +172,7 @@ impl ServerTls {
             Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)?),
         };
         let mut config = builder.with_cert_resolver(pair.clone());
-        config.alpn_protocols = protocols();
+        config.alpn_protocols = protocols(http2);
         if self.clients.is_none() {
             // Who comes again needs no signature of ours; the server keeps nothing for it.
             config.ticketer = crypto::ring::Ticketer::new()
@@ -214,8 +215,9 @@ impl Clients {
 }
 
 /// What a server offers by ALPN (RFC 7301), the best first.
-fn protocols() -> Vec<Vec<u8>> {
-    vec![b"http/1.1".to_vec()]
+fn protocols(http2: bool) -> Vec<Vec<u8>> {
+    let http2 = http2.then(|| b"h2".to_vec());
+    http2.into_iter().chain([b"http/1.1".to_vec()]).collect()
 }
 
 /// What the handshakes of a running server need.

@@ -1,9 +1,15 @@
 //! The client against servers of ours and scripted ones.
 
 mod answers;
+#[cfg(feature = "tls")]
+pub(crate) mod certificates;
 mod life;
+mod proxies;
+mod redirects;
 mod refusals;
 mod requests;
+#[cfg(feature = "tls")]
+mod tls;
 
 use provod::{Client, Error, Server, WebSocket};
 

@@ -99,7 +99,6 @@ async fn each_broken_request_gets_its_status() {
         (400, add("X\u{7f}: a")),
         (400, add(": a")),
         (400, add("no colon")),
-        (400, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
         (400, "\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03".to_owned()),
         (400, "\r\n\r\n".to_owned()),
         (400, "\0".to_owned()),

@@ -13,6 +13,8 @@ mod frames;
 mod group;
 mod hall;
 mod handshake;
+#[cfg(feature = "http2")]
+mod http2;
 mod keepalive;
 mod members;
 mod observing;

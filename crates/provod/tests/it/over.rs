@@ -62,6 +62,16 @@ async fn client_and_server_meet_on_a_stream_of_ones_own() {
 }
 
 #[tokio::test]
+async fn a_stream_that_holds_bytes_back_is_flushed() {
+    let (near, far) = tokio::io::duplex(4096);
+    let (near, far) = (tokio::io::BufStream::new(near), tokio::io::BufStream::new(far));
+    let (client, server) = (plain(), Server::new());
+    let both = async { tokio::join!(client.connect_over(near), server.accept_over(far)) };
+    let (opened, accepted) = soon(both).await;
+    talk(opened.expect("it opens"), accepted.expect("it is accepted")).await;
+}
+
+#[tokio::test]
 async fn on_request_decides_and_hands_a_value_over() {
     let server = Server::new().on_request(|request| async move {
         match request.query() {

@@ -7,7 +7,9 @@ use super::super::grammar::{ExtraFields, FieldError, is_handshake_field, is_toke
 use super::super::head::ResponseHead;
 use super::super::negotiate::DeflateConfig;
 use super::super::origin::{Authority, Origin};
-use super::super::response::{Accepted, Offered, ResponseError, accept_key, verify};
+use super::super::response::{
+    Accepted, Offered, ResponseError, accept_key, verify, verify_extended,
+};
 
 /// A client's request, and the check of the answer to it.
 ///
@@ -116,19 +118,53 @@ impl ClientRequest {
         write_field(out, "Upgrade", b"websocket");
         write_field(out, "Connection", b"Upgrade");
         write_field(out, "Sec-WebSocket-Key", self.key.as_bytes());
-        write_field(out, "Sec-WebSocket-Version", b"13");
+        self.each_field(|name, value| write_field(out, name, value));
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The fields that are the same over HTTP/1.1 and HTTP/2.
+    fn each_field(&self, mut add: impl FnMut(&str, &[u8])) {
+        add("Sec-WebSocket-Version", b"13");
         if let Some(origin) = &self.origin {
-            write_field(out, "Origin", origin.as_bytes());
+            add("Origin", origin.as_bytes());
         }
         if !self.subprotocols.is_empty() {
-            let names = self.subprotocols.join(", ");
-            write_field(out, "Sec-WebSocket-Protocol", names.as_bytes());
+            add("Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
         }
         if let Some(deflate) = &self.deflate {
-            write_field(out, "Sec-WebSocket-Extensions", deflate.offer().as_bytes());
+            add("Sec-WebSocket-Extensions", deflate.offer().as_bytes());
         }
-        self.extra.write(out);
-        out.extend_from_slice(b"\r\n");
+        self.extra.iter().for_each(|(name, value)| add(name, value));
+    }
+
+    /// The fields of the request over HTTP/2, an extended CONNECT (RFC 8441 section 5), beside
+    /// [`host`](Self::host) as its `:authority` and [`target`](Self::target) as its `:path`.
+    #[must_use]
+    pub fn http2_fields(&self) -> Vec<(String, Vec<u8>)> {
+        let mut fields = Vec::new();
+        self.each_field(|name, value| fields.push((name.to_owned(), value.to_owned())));
+        fields
+    }
+
+    /// The host that is asked, with the port unless it is the scheme's own.
+    #[must_use]
+    pub fn host(&self) -> &Authority {
+        &self.host
+    }
+
+    /// The path and query.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// As [`verify`](Self::verify), for an answer to an extended CONNECT (RFC 8441 section 5.1).
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify); every status of 2xx opens a WebSocket.
+    pub fn verify_extended(&self, head: &ResponseHead) -> Result<Accepted, ResponseError> {
+        let (subprotocols, deflate) = (&self.subprotocols, self.deflate.as_ref());
+        verify_extended(head, &Offered { accept: "", subprotocols, deflate })
     }
 
     /// Checks the answer as RFC 6455 section 4.1 tells a client to.

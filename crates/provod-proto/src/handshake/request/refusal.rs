@@ -25,8 +25,11 @@ pub enum Refusal {
     Duplicate(&'static str),
     /// An upgrade that announces a body.
     Body,
-    /// `Connection` does not list `upgrade` (RFC 6455 section 4.1 item 6).
+    /// `Connection` does not list `upgrade` (RFC 6455 section 4.1 item 6); or, over HTTP/2, it is
+    /// there at all (RFC 9113 section 8.2.2).
     Connection,
+    /// A CONNECT that is not one for a WebSocket (RFC 8441 section 4).
+    Protocol,
     /// `Sec-WebSocket-Version` is not 13 (RFC 6455 section 4.2.2 item 4).
     Version,
     /// `Sec-WebSocket-Key` is not the base64 of 16 bytes (RFC 6455 section 4.2.1 item 5).
@@ -48,6 +51,8 @@ impl Refusal {
             Self::Head(e) => e.status(),
             Self::NotUpgrade | Self::Version => 426,
             Self::Method => 405,
+            // RFC 9220 section 3 says so for an unknown :protocol.
+            Self::Protocol => 501,
             Self::Origin(_) => 403,
             _ => 400,
         }
@@ -80,6 +85,7 @@ impl Refusal {
             Self::Duplicate(_) => RefusalKind::Duplicate,
             Self::Body => RefusalKind::Body,
             Self::Connection => RefusalKind::Connection,
+            Self::Protocol => RefusalKind::Protocol,
             Self::Version => RefusalKind::Version,
             Self::Key => RefusalKind::Key,
             Self::Subprotocol => RefusalKind::Subprotocol,
@@ -104,6 +110,7 @@ impl fmt::Display for Refusal {
             Self::Host => "the Host header is missing or malformed (RFC 9112 section 3.2)",
             Self::Body => "an upgrade request has no body",
             Self::Connection => "Connection does not list Upgrade (RFC 6455 section 4.2.1)",
+            Self::Protocol => "CONNECT opens nothing but a WebSocket here (RFC 8441 section 4)",
             Self::Version => "Sec-WebSocket-Version must be 13 (RFC 6455 section 4.2.1)",
             Self::Key => {
                 "Sec-WebSocket-Key must be the base64 of 16 bytes (RFC 6455 section 4.2.1)"
@@ -173,6 +180,8 @@ kinds! {
     Body "body"
     /// [`Refusal::Connection`].
     Connection "connection"
+    /// [`Refusal::Protocol`].
+    Protocol "protocol"
     /// [`Refusal::Version`].
     Version "version"
     /// [`Refusal::Key`].

@@ -135,6 +135,26 @@ pub(in crate::handshake) fn verify(
         Some(accept) if accept == offered.accept.as_bytes() => {}
         Some(_) => return Err(ResponseError::WrongAccept),
     }
+    accepted(head, offered)
+}
+
+/// Checks the answer to an extended CONNECT (RFC 8441 section 5.1).
+pub(in crate::handshake) fn verify_extended(
+    head: &ResponseHead,
+    offered: &Offered<'_>,
+) -> Result<Accepted, ResponseError> {
+    // RFC 9110 section 9.3.6: any 2xx opens a tunnel.
+    if !(200..300).contains(&head.status()) {
+        return Err(ResponseError::Status(head.status()));
+    }
+    if head.count("Sec-WebSocket-Protocol") > 1 {
+        return Err(ResponseError::Duplicate("Sec-WebSocket-Protocol"));
+    }
+    accepted(head, offered)
+}
+
+/// What the server chose of what was offered.
+fn accepted(head: &ResponseHead, offered: &Offered<'_>) -> Result<Accepted, ResponseError> {
     let deflate = extensions(head, offered.deflate)?;
     let subprotocol = match head.header("Sec-WebSocket-Protocol") {
         None => None,

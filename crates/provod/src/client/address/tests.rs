@@ -18,6 +18,9 @@ fn rfc6455_3_host_port_path_and_query() {
         ("WS://EXAMPLE.com:8080/Chat?a=1&b=%20", "example.com:8080", 8080, "/Chat?a=1&b=%20"),
         ("ws://example.com?x", "example.com", 80, "/?x"),
         ("http://example.com/x", "example.com", 80, "/x"),
+        ("wss://example.com/x", "example.com", 443, "/x"),
+        ("https://example.com:443/x", "example.com", 443, "/x"),
+        ("wss://example.com:80/x", "example.com:80", 80, "/x"),
         ("ws://[::1]:9/x", "[::1]:9", 9, "/x"),
         ("ws://127.1/x", "127.0.0.1", 80, "/x"),
         ("ws://example.com/a/../b/./c", "example.com", 80, "/b/c"),
@@ -31,6 +34,7 @@ fn rfc6455_3_host_port_path_and_query() {
             (authority, port, target),
             "{text}"
         );
+        assert_eq!(got.is_secure(), text.starts_with("wss") || text.starts_with("https"), "{text}");
     }
 }
 
@@ -61,7 +65,6 @@ fn what_is_no_address_is_refused_with_a_way_out() {
         let e = refused(text);
         assert!(e.contains(word), "{text:?}: {e}");
     }
-    assert!(Address::parse("wss://example.com").is_err_and(|e| e.is_tls()));
 }
 
 #[test]
@@ -75,5 +78,31 @@ fn rfc7617_user_and_password_become_credentials_and_are_not_shown() {
     assert_eq!(address("ws://@example.com").authorization(), None);
     for bad in ["ws://u:hunter2@example.com:0/", "ws://u:hunter2@[::1/", "u:hunter2@example.com"] {
         assert!(!refused(bad).contains("hunter2"));
+    }
+}
+
+#[test]
+fn rfc9110_10_2_2_a_location_may_be_relative_and_never_brings_credentials() {
+    let from = address("ws://u:hunter2@example.com/a/b?c");
+    for (location, shown, keeps) in [
+        ("d?e#f", "ws://example.com/a/d", true),
+        ("/d", "ws://example.com/d", true),
+        ("?x", "ws://example.com/a/b", true),
+        ("http://example.com:80/", "ws://example.com/", true),
+        ("//other.example/x", "ws://other.example/x", false),
+        ("ws://example.com:81/", "ws://example.com:81/", false),
+        ("https://example.com/", "wss://example.com/", false),
+        ("ws://me:x@other.example/", "ws://other.example/", false),
+        ("ws://me:x@example.com/", "ws://example.com/", true),
+    ] {
+        let to = from.redirected(location).unwrap_or_else(|e| panic!("{location}: {e}"));
+        assert_eq!(to.shown(), shown, "{location}");
+        assert_eq!(to.authorization().is_some(), keeps, "{location}");
+        if keeps {
+            assert_eq!(to.authorization(), from.authorization());
+        }
+    }
+    for bad in ["ftp://example.com/", "mailto:a@b", "data:x", "ws://", "ws://a:0/", "/\u{1b}[2J"] {
+        assert!(from.redirected(bad).is_err(), "{bad}");
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::super::Core;
 use super::super::admission::Ticket;
-use super::super::open::{MOST_LINGER, answer, connection, part};
+use super::super::open::{MOST_LINGER, connection, part, reply};
 use super::super::request::Caller;
 use super::Turns;
 use crate::budget::Reservation;
@@ -62,7 +62,7 @@ pub(super) async fn secure<S: Send + 'static, T: Transport>(
             tracing::debug!(%peer, "it speaks plain HTTP on a TLS port");
             let line = "this port speaks TLS: the address begins with https:// or wss://";
             ticket.handshake_done();
-            return answer(io, &Response::text(400, line), linger, &ticket).await;
+            return reply(io, &Response::text(400, line), linger, &ticket).await;
         }
         Ok(Outcome::Failed(error, io)) => (error.to_string(), Some(io)),
         Err(_) => (format!("it took longer than {:?}", terms.limit), None),
