@@ -100,21 +100,17 @@ impl<T: Transport> Secure<T> {
         self.io
     }
 
-    /// What was agreed by ALPN.
-    pub(crate) fn protocol(&self) -> Option<&[u8]> {
-        self.session.alpn_protocol()
-    }
-
     /// The certificate that the client has shown.
     pub(crate) fn certificate(&self) -> Option<&CertificateDer<'static>> {
         self.session.peer_certificates().and_then(<[_]>::first)
     }
 
-    /// The version and the cipher suite, for a log.
-    pub(crate) fn agreed(&self) -> (Option<&'static str>, Option<&'static str>) {
+    /// The version, the cipher suite, and what was chosen by ALPN, for a log.
+    pub(crate) fn agreed(&self) -> (Option<&'static str>, Option<&'static str>, Option<&str>) {
         let version = self.session.protocol_version().and_then(|v| v.as_str());
         let suite = self.session.negotiated_cipher_suite().and_then(|s| s.suite().as_str());
-        (version, suite)
+        let protocol = self.session.alpn_protocol().and_then(|name| str::from_utf8(name).ok());
+        (version, suite, protocol)
     }
 
     /// Goes on with the handshake as far as the peer's input allows.

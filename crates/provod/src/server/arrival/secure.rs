@@ -52,8 +52,8 @@ pub(super) async fn secure<S: Send + 'static, T: Transport>(
     let (error, left) = match outcome {
         Ok(Outcome::Done(stream)) => {
             caller.certificate = stream.certificate().map(|shown| Arc::from(shown.as_ref()));
-            let (version, suite) = stream.agreed();
-            tracing::debug!(%peer, version, suite, "TLS is agreed");
+            let (version, suite, protocol) = stream.agreed();
+            tracing::debug!(%peer, version, suite, protocol, "TLS is agreed");
             return agreed(core, stream, caller, ticket, memory).await;
         }
         Ok(Outcome::Silent) => return,
