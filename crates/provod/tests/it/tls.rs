@@ -230,8 +230,8 @@ async fn an_end_without_close_notify_is_lost_before_a_close_and_nothing_after_it
             assert!(error.is_lost(), "{error}");
             assert_eq!(
                 error.to_string(),
-                "the connection was lost: it ended without a Close frame, and without the end of \
-                 TLS (close_notify)"
+                "the connection was lost: TLS ended without close_notify (RFC 8446 section 6.1) \
+                 before a Close frame came"
             );
             assert_eq!(soon(ws.closed()).await.code(), CloseCode::ABNORMAL);
         }
