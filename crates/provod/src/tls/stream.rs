@@ -196,7 +196,7 @@ impl<T: Transport> Secure<T> {
                 Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Open),
                 Ok(ConnectionState::Closed) => Ok(Step::Blocked),
                 Ok(ConnectionState::BlockedHandshake) => Ok(Step::Blocked),
-                // 0-RTT is never offered.
+                // 0-RTT is never agreed on.
                 Ok(_) => Ok(Step::Blocked),
                 Err(e) => Err(e),
             };
@@ -335,9 +335,9 @@ impl<T: Transport> Transport for Secure<T> {
             let n = ready!(n);
             // What rustls has said meanwhile, an alert perhaps; the driver flushes only what it has
             // written itself.
-            let flushed = self.flush(cx);
+            // Where it breaks, so does the next write.
+            let _ = self.flush(cx);
             let n = n?;
-            let _ = flushed?;
             if n > 0 {
                 return Poll::Ready(Ok(n));
             }
