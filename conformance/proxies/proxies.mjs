@@ -100,8 +100,8 @@ export function nginx(place, block, changes) {
   });
 }
 
-/** HAProxy with the page's configuration in front of servers at these two ports. */
-export function haproxy(place, [a, b]) {
+/** HAProxy with the page's configuration, and further `changes` to it, in front of servers at these two ports. */
+export function haproxy(place, [a, b], changes = {}) {
   return atFreePorts(/Loading success/, (port, plainPort) => {
     const socket = place.at(`haproxy-${port}.sock`);
     const file = place.at(`haproxy-${port}.cfg`);
@@ -112,6 +112,7 @@ export function haproxy(place, [a, b]) {
       '/run/haproxy/admin.sock': socket,
       '127.0.0.1:8081': `127.0.0.1:${a}`,
       '127.0.0.1:8082': `127.0.0.1:${b}`,
+      ...changes,
     }));
     // Its worker ends with the master, however that ends.
     return Object.assign(new Program('haproxy', ['-W', '-f', file]), { socket });
