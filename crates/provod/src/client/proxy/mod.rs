@@ -25,9 +25,9 @@ use bypass::Bypass;
 
 /// Which proxies connections go through; for [`Client::proxy`](crate::Client::proxy).
 ///
-/// A proxy of HTTP is asked for a tunnel with CONNECT (RFC 9110 section 9.3.6), for `ws` too, since
-/// proxies that read a WebSocket break it; one of SOCKS5 as RFC 1928 and RFC 1929 say. TLS with the
-/// server is made inside the tunnel, so the proxy sees no more than host and port.
+/// A proxy of HTTP is asked for a tunnel with CONNECT (RFC 9110 section 9.3.6), for `ws` too (RFC
+/// 6455 section 4.1); one of SOCKS5 as RFC 1928 and RFC 1929 say. TLS with the server is made inside
+/// the tunnel, so the proxy sees no more than host and port.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), provod::Error> {
