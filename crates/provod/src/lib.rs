@@ -13,8 +13,8 @@
 //! # }
 //! ```
 //!
-//! - [`connect`] opens a WebSocket as a client, [`Client`] sets everything about how: headers,
-//!   subprotocols, compression, a time limit for each step.
+//! - [`connect`] opens a WebSocket as a client, over TLS for `wss`; [`Client`] sets everything about
+//!   how: headers, subprotocols, compression, trust, proxies, redirects, a time limit for each step.
 //! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits,
 //!   origins, compression, workers, an answer for each request, a graceful drain.
 //! - [`WebSocket`] receives and sends; its [`Sender`] can be cloned and given to any task.
@@ -24,7 +24,7 @@
 //! - [`Client::connect_over`] and [`Server::accept_over`] work on any stream; [`pipe`] connects two
 //!   ends in memory, for tests. The crate `provod-testkit` has a peer that follows a script, and a
 //!   bad network.
-//! - What is set or asked rarely is a module deeper: [`client`], [`server`], [`config`],
+//! - What is set or asked rarely is a module deeper: [`client`], [`server`], `tls`, [`config`],
 //!   [`message`], [`close`], [`group`], [`error`].
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!
