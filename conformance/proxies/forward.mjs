@@ -73,8 +73,15 @@ pinger_enable off
 visible_hostname localhost
 shutdown_lifetime 0 seconds
 `);
-    return new Program('squid', ['-N', '-d', '1', '-f', file]);
+    // Each has a name of its own, after which its shared memory is called.
+    return new Program('squid', ['-N', '-d', '1', '-n', `provod${port}`, '-f', file]);
   });
+}
+
+/** Ends squid so that it can remove its shared memory. */
+export async function dismiss(program) {
+  program?.child.kill('SIGTERM');
+  await within(program?.exited, 'squid ends').finally(() => program?.kill());
 }
 
 /** microsocks, which does not say when it is ready. */

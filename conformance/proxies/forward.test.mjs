@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { LOGIN, echo, microsocks, secure, squid, tinyproxy, visit, workplace } from './forward.mjs';
+import { LOGIN, dismiss, echo, microsocks, secure, squid, tinyproxy, visit, workplace } from './forward.mjs';
 
 const place = workplace();
 const running = {};
@@ -24,7 +24,8 @@ before(async () => {
   urls.wss = `wss://localhost:${running.tls.port}/`;
 });
 
-after(() => {
+after(async () => {
+  await Promise.all([running.squid, running.denying].map(dismiss));
   for (const program of Object.values(running)) program.kill();
   place.close();
 });

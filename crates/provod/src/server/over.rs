@@ -96,7 +96,7 @@ impl<S: Send + 'static> Server<S> {
             }
             Outcome::Gone(kind) => Err(Error::new(kind)),
             #[cfg(feature = "http2")]
-            Outcome::Http2(_) => Err(Error::new(Kind::NoRequest)),
+            Outcome::Http2(..) => Err(Error::new(Kind::NoRequest)),
         }
     }
 }

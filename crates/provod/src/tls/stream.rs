@@ -3,6 +3,8 @@
 //! What comes is read into a buffer of the thread and decrypted there, what goes is encrypted into
 //! another one: a connection that is idle owns what rustls needs to go on, and no buffer.
 
+mod out;
+
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -12,20 +14,15 @@ use std::thread::LocalKey;
 use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use rustls::ServerConfig;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, WriteTraffic,
-};
+use rustls::unbuffered::{ConnectionState, WriteTraffic};
 use rustls_pki_types::CertificateDer;
 
 use crate::transport::Transport;
 
-/// Plaintext of one record (RFC 8446 section 5.1).
-const RECORD: usize = 16 << 10;
-/// What encryption adds to a record, at most: its header, a type, and 32 bytes.
-const EXTRA: usize = 5 + 1 + 32;
-/// Read at once, and written at once.
+use out::{encode_handshake, seal, seal_end};
+
+/// Read at once.
 const READ: usize = 64 << 10;
-const WRITE: usize = 64 << 10;
 /// A read is never smaller.
 const LEAST: usize = 4 << 10;
 /// Input that is kept until more comes: a handshake message has at most 64 KiB, though its pieces
@@ -199,7 +196,7 @@ impl<T: Transport> Secure<T> {
                 Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Open),
                 Ok(ConnectionState::Closed) => Ok(Step::Blocked),
                 Ok(ConnectionState::BlockedHandshake) => Ok(Step::Blocked),
-                // 0-RTT is never offered.
+                // 0-RTT is never agreed on.
                 Ok(_) => Ok(Step::Blocked),
                 Err(e) => Err(e),
             };
@@ -298,52 +295,6 @@ fn too_long() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a message of the TLS handshake is too long")
 }
 
-/// Appends what `f` writes, which says how much room it needs where there is not enough.
-fn encode(
-    out: &mut BytesMut,
-    mut f: impl FnMut(&mut [u8]) -> Result<usize, Option<InsufficientSizeError>>,
-) {
-    let start = out.len();
-    let mut room = 0;
-    loop {
-        out.resize(start + room, 0);
-        match f(&mut out[start..]) {
-            Ok(n) => return out.truncate(start + n),
-            Err(Some(size)) if size.required_size > room => room = size.required_size,
-            // Nothing can be said any more: the key is used up.
-            Err(_) => return out.truncate(start),
-        }
-    }
-}
-
-fn encode_handshake(data: &mut EncodeTlsData<'_, ServerConnectionData>, out: &mut BytesMut) {
-    encode(out, |room| {
-        data.encode(room).map_err(|e| match e {
-            EncodeError::InsufficientSize(size) => Some(size),
-            EncodeError::AlreadyEncoded => None,
-        })
-    });
-}
-
-/// How much room it needs; `None` where the key is used up.
-fn needed(e: EncryptError) -> Option<InsufficientSizeError> {
-    match e {
-        EncryptError::InsufficientSize(size) => Some(size),
-        EncryptError::EncryptExhausted => None,
-    }
-}
-
-fn encrypt(
-    traffic: &mut WriteTraffic<'_, ServerConnectionData>,
-    plain: &[u8],
-    out: &mut BytesMut,
-) -> bool {
-    let before = out.len();
-    out.reserve(plain.len() + (plain.len() / RECORD + 1) * EXTRA);
-    encode(out, |room| traffic.encrypt(plain, room).map_err(needed));
-    out.len() > before
-}
-
 impl<T: Transport> Transport for Secure<T> {
     fn poll_read<B: BufMut>(
         &mut self,
@@ -384,9 +335,9 @@ impl<T: Transport> Transport for Secure<T> {
             let n = ready!(n);
             // What rustls has said meanwhile, an alert perhaps; the driver flushes only what it has
             // written itself.
-            let flushed = self.flush(cx);
+            // Where it breaks, so does the next write.
+            let _ = self.flush(cx);
             let n = n?;
-            let _ = flushed?;
             if n > 0 {
                 return Poll::Ready(Ok(n));
             }
@@ -441,7 +392,7 @@ impl<T: Transport> Transport for Secure<T> {
             self.closing = true;
             let mut out = std::mem::take(&mut self.unsent);
             self.say(&mut out, |traffic, out| {
-                encode(out, |room| traffic.queue_close_notify(room).map_err(needed));
+                seal_end(traffic, out);
             });
             self.unsent = out;
         }
@@ -450,48 +401,8 @@ impl<T: Transport> Transport for Secure<T> {
     }
 }
 
-/// Encrypts the beginning of `slices`; returns how much of it.
-fn seal(
-    traffic: &mut WriteTraffic<'_, ServerConnectionData>,
-    slices: &[IoSlice<'_>],
-    out: &mut BytesMut,
-) -> usize {
-    if let [one] = slices {
-        let plain = &one[..one.len().min(WRITE)];
-        return if encrypt(traffic, plain, out) { plain.len() } else { 0 };
-    }
-    let mut taken = 0;
-    let mut gathered = Vec::new();
-    for slice in slices {
-        let slice = &slice[..slice.len().min(WRITE - taken - gathered.len())];
-        // Short ones share a record, long ones are encrypted where they lie.
-        if gathered.len() + slice.len() <= RECORD && slice.len() < RECORD {
-            gathered.extend_from_slice(slice);
-            continue;
-        }
-        if !gathered.is_empty() {
-            if !encrypt(traffic, &gathered, out) {
-                return taken;
-            }
-            taken += gathered.len();
-            gathered.clear();
-        }
-        if !encrypt(traffic, slice, out) {
-            return taken;
-        }
-        taken += slice.len();
-    }
-    if !gathered.is_empty() && encrypt(traffic, &gathered, out) {
-        taken += gathered.len();
-    }
-    taken
-}
-
 fn cut() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "it ended without a Close frame, and without the end of TLS (close_notify)",
-    )
+    io::Error::new(io::ErrorKind::UnexpectedEof, "TLS ended without close_notify")
 }
 
 #[cfg(test)]

@@ -341,6 +341,11 @@ async fn a_configuration_of_ones_own_is_used_as_it_is() {
         .with_no_client_auth()
         .with_single_cert(vec![issued.der()], key)
         .expect("they belong together");
+    let mut early = config.clone();
+    early.max_early_data_size = 1024;
+    let server = Server::new().tls(ServerTls::from_config(Arc::new(early))).listen("127.0.0.1:0");
+    let error = server.start(crate::servers::echo).await.expect_err("0-RTT is not taken");
+    assert!(error.is_usage() && error.to_string().contains("max_early_data_size"), "{error}");
     let tls = ServerTls::from_config(Arc::new(config));
     let (_running, address) = start(Server::new().tls(tls)).await;
     talk(open(address, &authority.client(None)).await).await;
