@@ -289,6 +289,10 @@ impl Core {
         self.poll_task(waker, |state| state.closing.clone())
     }
 
+    pub(super) fn is_closing(&self) -> bool {
+        self.lock().closing.is_some()
+    }
+
     pub(super) fn poll_hurried(&self, waker: &Waker) -> Poll<()> {
         self.poll_task(waker, |state| std::mem::take(&mut state.hurry).then_some(()))
     }
