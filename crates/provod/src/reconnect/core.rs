@@ -142,30 +142,31 @@ impl Core {
         waker: Option<&Waker>,
     ) -> Poll<Result<Arc<Ticket>, TrySendError<Message>>> {
         self.with(|state| {
+            if !state.may_send() {
+                let refused = message.take().map(TrySendError::Closed);
+                return refused.map_or(Poll::Pending, |refused| Poll::Ready(Err(refused)));
+            }
             let first = state.senders.front().is_none_or(|(number, _)| Some(*number) == *place);
-            let room = match state.outbox.when_full() {
+            let when_full = state.outbox.when_full();
+            let room = match when_full {
                 WhenFull::DropOldest => state.outbox.make_room(),
                 _ => state.outbox.has_room() && first,
             };
-            let open = state.may_send();
-            if open && !room {
-                let waits = state.outbox.when_full() == WhenFull::Wait;
-                if let Some(waker) = waker.filter(|_| waits) {
-                    let known = state.senders.iter_mut().find(|(n, _)| Some(*n) == *place);
-                    if let Some((_, kept)) = known {
-                        kept.clone_from(waker);
-                    } else {
-                        *place = Some(state.next_sender);
-                        state.senders.push_back((state.next_sender, waker.clone()));
-                        state.next_sender += 1;
-                    }
-                    return Poll::Pending;
+            if let Some(waker) = waker
+                && !room
+                && when_full == WhenFull::Wait
+            {
+                let known = state.senders.iter_mut().find(|(n, _)| Some(*n) == *place);
+                if let Some((_, kept)) = known {
+                    kept.clone_from(waker);
+                } else {
+                    *place = Some(state.next_sender);
+                    state.senders.push_back((state.next_sender, waker.clone()));
+                    state.next_sender += 1;
                 }
+                return Poll::Pending;
             }
             let Some(message) = message.take() else { return Poll::Pending };
-            if !open {
-                return Poll::Ready(Err(TrySendError::Closed(message)));
-            }
             if !room {
                 return Poll::Ready(Err(TrySendError::Full(message)));
             }
@@ -286,6 +287,10 @@ impl Core {
 
     pub(super) fn poll_closing(&self, waker: &Waker) -> Poll<CloseFrame> {
         self.poll_task(waker, |state| state.closing.clone())
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.lock().closing.is_some()
     }
 
     pub(super) fn poll_hurried(&self, waker: &Waker) -> Poll<()> {

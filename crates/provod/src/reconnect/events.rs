@@ -34,7 +34,7 @@ pub enum Event {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Ended {
-    /// This end closed; with how the connection ended, where one was open.
+    /// This end closed; with how the connection ended, where one was open and was not lost.
     Closed(Option<Closed>),
     /// What the connection was lost by says that it is of no use to try again.
     GaveUp(Lost),

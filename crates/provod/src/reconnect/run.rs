@@ -73,6 +73,10 @@ async fn attempts(core: &Core, plan: &Plan) -> Ended {
             Err(lost) => lost,
         };
         core.tell(Event::Lost(lost.clone()));
+        if core.is_closing() {
+            // The peer was faster, or the connection was lost under the last messages.
+            return Ended::Closed(lost.as_closed().cloned());
+        }
         match schedule.lost((plan.policy)(&lost), seam::now(), seam::random()) {
             Next::GiveUp => return Ended::GaveUp(lost),
             Next::Exhausted => return Ended::Exhausted(lost),

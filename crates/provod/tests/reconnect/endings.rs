@@ -235,6 +235,33 @@ async fn an_open_one_closes_behind_its_outbox_and_gives_the_outcome() {
 }
 
 #[tokio::test]
+async fn a_close_of_the_peer_confirms_nothing() {
+    for closes in [true, false] {
+        let server = Listener::bind().await;
+        let mut ws = start(&server);
+        let mut peer = server.open().await;
+        until_open(&mut ws).await;
+        let receipt = ws.send("the last word").await.unwrap();
+        let scripted = async {
+            peer.expect_text("the last word").await;
+            assert_eq!(peer.frame().await.unwrap().opcode, 9);
+            // It may have been on its way before the peer read anything of this.
+            if closes {
+                peer.send(close(4001)).await;
+                peer.expect_close(4001).await;
+            }
+            drop(peer);
+        };
+        let (ended, ()) = tokio::join!(soon(ws.close(1000, "")), scripted);
+        // Whatever the peer's code means elsewhere, this end wanted to close.
+        let Ended::Closed(closed) = ended.unwrap() else { panic!("it closed") };
+        let code = closes.then_some(CloseCode::from(4001));
+        assert_eq!(closed.map(|closed| closed.code()), code);
+        assert_eq!(soon(receipt).await, Delivery::InDoubt("the last word".into()));
+    }
+}
+
+#[tokio::test]
 async fn a_bad_code_changes_nothing() {
     let server = Listener::bind().await;
     let mut ws = start(&server);
