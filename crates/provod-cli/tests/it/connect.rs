@@ -227,6 +227,23 @@ async fn the_scheme_and_this_machine_may_be_left_out() {
 }
 
 #[tokio::test]
+async fn http2_is_spoken_where_it_is_asked_for() {
+    let server = Provod::start("listen", &[]);
+    visit(&["--http2", &url(&server)], "a\nb\n").await.expect_ok("a\nb\n");
+    visit(&["--http1.1", &url(&server)], "a\n").await.expect_ok("a\n");
+    // A server that does not speak it.
+    let host = Host::new().await;
+    let answers = async {
+        let mut guest = host.guest().await;
+        guest.send("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
+        guest
+    };
+    let address = host.url();
+    let (seen, _guest) = tokio::join!(visit(&["--http2", &address], ""), answers);
+    seen.expect_failure(8, &["HTTP/2"]);
+}
+
+#[tokio::test]
 async fn log_says_what_happens_and_standard_output_does_not() {
     let server = Provod::start("listen", &[]);
     let seen = visit(&["--log=info,provod::wire=trace", &url(&server)], "x\n").await;

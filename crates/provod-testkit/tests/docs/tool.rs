@@ -32,11 +32,16 @@ fn fields(path: &str, name: &str) -> Vec<(String, Option<char>)> {
     options
         .filter_map(|(attribute, rest)| {
             let mut words = attribute.split(", ").map(str::trim);
-            words.clone().find(|word| *word == "long")?;
+            // `long`, or `long = "name"`.
+            let mut longs = words.clone().filter_map(|word| word.strip_prefix("long"));
+            let given = longs.find(|rest| rest.is_empty() || rest.starts_with(" ="))?;
             // A `cfg` may stand between the two.
             let field = rest.lines().find(|line| !line.trim_start().starts_with("#["))?;
             let field = field.trim_start().trim_start_matches("pub(super) ");
-            let name = field.split(':').next()?.replace('_', "-");
+            let name = match given.split('"').nth(1) {
+                Some(name) => name.to_owned(),
+                None => field.split(':').next()?.replace('_', "-"),
+            };
             let short = words.find_map(|word| match word.strip_prefix("short") {
                 Some("") => name.chars().next(),
                 Some(given) => given.split('\'').nth(1)?.chars().next(),

@@ -275,7 +275,9 @@ async fn begin<T: Transport>(client: &Client, io: T, peer: String) -> Result<Ses
     };
     let failed = |e: h2::Error| {
         Trouble::Failed(Error::new(if e.is_io() {
-            Kind::Transport(io_error(e))
+            let e = io_error(e);
+            let what = format!("{e}; does the server speak HTTP/2?");
+            Kind::Transport(std::io::Error::new(e.kind(), what))
         } else {
             let reason = e.reason().map_or_else(|| e.to_string(), |reason| format!("{reason:?}"));
             Kind::Answer(format!("it is not HTTP/2 ({reason}); does the server speak it?"))

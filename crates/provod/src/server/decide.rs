@@ -169,10 +169,10 @@ impl<S> Opening<'_, S> {
         request: &Request,
         accept: Accept<S>,
         write: impl FnOnce(&ProtoAccept<'_>),
-    ) -> Result<Agreed<S>, Answer> {
+    ) -> Result<Agreed<S>, Box<Answer>> {
         let settings = self.settings;
         let Some(upgrade) = request.upgrade() else {
-            return Err(self.refuse(&Refusal::NotUpgrade, Some(request.head())));
+            return Err(Box::new(self.refuse(&Refusal::NotUpgrade, Some(request.head()))));
         };
         let (chosen, spoken) = (accept.subprotocol.as_deref(), &settings.subprotocols);
         match agree(settings, upgrade, chosen, spoken, &accept.headers, write) {
@@ -182,7 +182,7 @@ impl<S> Opening<'_, S> {
                 tracing::error!(peer, error = %e, "the application's answer is not valid");
                 self.counters.refused("application");
                 let response = Response::text(500, "the server's answer was not valid");
-                Err(answer(response, format!("the answer was not valid: {e}")))
+                Err(Box::new(answer(response, format!("the answer was not valid: {e}"))))
             }
         }
     }

@@ -267,7 +267,7 @@ async fn stream<S: Send + 'static>(
             let opening = core.opening();
             let mut fields = Vec::new();
             match opening.agree(&request, accept, |answer| fields = answer.http2_fields()) {
-                Err(refused) => refused,
+                Err(refused) => *refused,
                 Ok(agreed) => {
                     let mut head = http::Response::new(());
                     *head.headers_mut() = header_map(fields);

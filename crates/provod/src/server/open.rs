@@ -231,7 +231,7 @@ async fn open<S: Send + 'static, T: Transport>(
     let mut out = Vec::new();
     let agreed = match core.agree(request, accept, |answer| answer.write(&mut out)) {
         Ok(agreed) => agreed,
-        Err(refused) => return refused.into(),
+        Err(refused) => return (*refused).into(),
     };
     // The peer's part of the deadline may have been used up by the application: it gets a moment.
     let deadline = deadline.max(Instant::now() + Duration::from_secs(1));
