@@ -56,6 +56,7 @@ async fn main() -> Result<(), BoxError> {
 async fn talk(mut ws: WebSocket, rooms: Arc<Rooms>) -> Result<(), BoxError> {
     let name: String = ws.query().unwrap_or("somebody").chars().take(40).collect();
     let place = rooms.enter(ws.path(), &ws);
+    ws.send(format!("welcome to {}", ws.path())).await?;
     place.say(format!("{name} is here"));
     // It ends with an error where the connection is lost: the others hear of that, too.
     while let Ok(Some(message)) = ws.recv().await {

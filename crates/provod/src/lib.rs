@@ -41,9 +41,9 @@
 //! Whole programs are in the crate's `examples`: `echo_server`, `chat_client` and `chat_rooms`,
 //! `axum_app` (users with a token or a cookie; `--features axum`), `notifications` (other programs
 //! say what a user's page shows), `game` (positions 20 times a second), `upload` (a message of any
-//! size in little memory), `fan_out` (a ticker with slow subscribers), `reconnecting_ticker` (a client
-//! that misses nothing while servers come and go), `graceful_restart` (a new
-//! process takes over), `seed_server` and `seed_client`.
+//! size in little memory), `fan_out` (a ticker with slow subscribers), `reconnecting_ticker` (a
+//! client that misses nothing while servers come and go), `behind_a_proxy` (a client in a company's
+//! network), `graceful_restart` (a new process takes over), `seed_server` and `seed_client`.
 
 #[cfg(all(feature = "axum", not(target_family = "wasm")))]
 pub mod axum;

@@ -7,6 +7,7 @@
 mod program;
 
 mod axum_app;
+mod behind_a_proxy;
 mod chat_rooms;
 mod echo_server;
 #[cfg(unix)]

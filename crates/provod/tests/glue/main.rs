@@ -9,4 +9,6 @@ mod ending;
 mod http1;
 mod http2;
 mod refusals;
+#[cfg(all(feature = "tls", feature = "http2"))]
+mod tls;
 mod workers;
