@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import net from 'node:net';
 import path from 'node:path';
 import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -103,4 +105,31 @@ export class Program {
   kill() {
     if (this.child.exitCode === null) this.child.kill('SIGKILL');
   }
+}
+
+/**
+ * What `start` makes of two ports that nobody listens on now, once it prints a line like `ready`:
+ * not every program tells which port 0 became. If somebody takes one of them in the
+ * meantime, it is made anew.
+ */
+export async function atFreePorts(ready, start) {
+  for (let left = 3; ; left--) {
+    const [port, plainPort] = await freePorts();
+    const program = start(port, plainPort);
+    try {
+      await program.waitForLine(ready);
+      return Object.assign(program, { port, plainPort });
+    } catch (error) {
+      program.kill();
+      if (left === 1 || !/address already in use/i.test(program.output())) throw error;
+    }
+  }
+}
+
+async function freePorts() {
+  const servers = [1, 2].map(() => net.createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
 }

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { launch } from '../browser/helpers.mjs';
 import { within } from '../programs.mjs';
@@ -106,6 +107,35 @@ test('a server is killed: its rooms have another one as soon as HAProxy knows', 
   const back = await connect(place, proxy.port, '/lost');
   assert.notEqual(await busy(proxy), home);
   back.socket.terminate();
+});
+
+test('HAProxy says who the client is, and nobody else may', async (t) => {
+  const options = [...ALLOW, '--proxy-protocol', '127.0.0.1', '--log', 'debug'];
+  const servers = await Promise.all([1, 2].map(() => serve(0, ...options)));
+  t.after(() => servers.forEach((server) => server.kill()));
+  const proxy = await haproxy(place, servers.map((server) => server.port), {
+    'default-server check': 'default-server send-proxy-v2 check check-send-proxy',
+  });
+  t.after(() => proxy.kill());
+  // The checks, which HAProxy makes for itself, are answered.
+  for (const name of ['a', 'b']) await column(proxy, name, 'check_status', 'L7OK');
+  const client = await connect(place, proxy.port, '/named', { localAddress: '127.0.0.9' });
+  client.socket.send('кто я?');
+  assert.deepEqual(await client.inbox.take(1), ['кто я?']);
+  await within(Promise.any(servers.map((server) => server.waitForLine(/opened.*127\.0\.0\.9:\d+/))),
+    'the log of a server names the client');
+  client.socket.terminate();
+  // Without the header there is no answer.
+  const direct = net.connect(servers[0].port, '127.0.0.1');
+  t.after(() => direct.destroy());
+  // A reset is an end, too.
+  direct.on('error', () => {});
+  const closed = new Promise((resolve) => direct.on('close', resolve));
+  direct.write('GET /_provod/health HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  let answer = '';
+  direct.on('data', (part) => { answer += part; });
+  await within(closed, 'the server hangs up');
+  assert.equal(answer, '');
 });
 
 /** The server that has WebSockets open, if one alone has. */

@@ -11,7 +11,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Inbox } from '../peers/node/exchange.mjs';
-import { Program, built, within } from '../programs.mjs';
+import { Program, atFreePorts, built, within } from '../programs.mjs';
 import { changed, configuration } from './page.mjs';
 
 const WebSocket = createRequire(new URL('../peers/node/package.json', import.meta.url))('ws');
@@ -34,33 +34,6 @@ export function workplace() {
   const certificate = readFileSync(at('fullchain.pem'));
   writeFileSync(at('haproxy.pem'), Buffer.concat([certificate, readFileSync(at('privkey.pem'))]));
   return { at, certificate, close: () => rmSync(directory, { recursive: true }) };
-}
-
-/**
- * What `start` makes of two ports that nobody listens on now, once it prints a line like `ready`:
- * neither nginx nor HAProxy tells which port 0 became. If somebody takes one of them in the
- * meantime, it is made anew.
- */
-async function atFreePorts(ready, start) {
-  for (let left = 3; ; left--) {
-    const [port, plainPort] = await freePorts();
-    const program = start(port, plainPort);
-    try {
-      await program.waitForLine(ready);
-      return Object.assign(program, { port, plainPort });
-    } catch (error) {
-      program.kill();
-      if (left === 1 || !/address already in use/i.test(program.output())) throw error;
-    }
-  }
-}
-
-async function freePorts() {
-  const servers = [1, 2].map(() => net.createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
 }
 
 /** `provod serve`, at a port of its own unless one is given. */
@@ -100,8 +73,8 @@ export function nginx(place, block, changes) {
   });
 }
 
-/** HAProxy with the page's configuration in front of servers at these two ports. */
-export function haproxy(place, [a, b]) {
+/** HAProxy with the page's configuration, and further `changes` to it, in front of servers at these two ports. */
+export function haproxy(place, [a, b], changes = {}) {
   return atFreePorts(/Loading success/, (port, plainPort) => {
     const socket = place.at(`haproxy-${port}.sock`);
     const file = place.at(`haproxy-${port}.cfg`);
@@ -112,6 +85,7 @@ export function haproxy(place, [a, b]) {
       '/run/haproxy/admin.sock': socket,
       '127.0.0.1:8081': `127.0.0.1:${a}`,
       '127.0.0.1:8082': `127.0.0.1:${b}`,
+      ...changes,
     }));
     // Its worker ends with the master, however that ends.
     return Object.assign(new Program('haproxy', ['-W', '-f', file]), { socket });

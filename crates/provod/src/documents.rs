@@ -22,6 +22,10 @@ struct Closing;
 #[doc = include_str!("../../../docs/guide/compression.md")]
 struct Compression;
 
+#[cfg(feature = "tls")]
+#[doc = include_str!("../../../docs/guide/connecting.md")]
+struct Connecting;
+
 #[doc = include_str!("../../../docs/guide/memory-and-limits.md")]
 struct MemoryAndLimits;
 

@@ -13,8 +13,8 @@
 //! # }
 //! ```
 //!
-//! - [`connect`] opens a WebSocket as a client, [`Client`] sets everything about how: headers,
-//!   subprotocols, compression, a time limit for each step.
+//! - [`connect`] opens a WebSocket as a client, over TLS for `wss`; [`Client`] sets everything about
+//!   how: headers, subprotocols, compression, trust, proxies, redirects, a time limit for each step.
 //! - [`serve`] starts a server with all defaults, [`Server`] sets everything: addresses, limits,
 //!   origins, compression, workers, an answer for each request, a graceful drain.
 //! - [`WebSocket`] receives and sends; its [`Sender`] can be cloned and given to any task.
@@ -26,7 +26,7 @@
 //!   bad network.
 //! - `provod::hyper` and `provod::axum`, behind features of these names, open WebSockets on requests
 //!   that another HTTP server has read.
-//! - What is set or asked rarely is a module deeper: [`client`], [`server`], [`config`],
+//! - What is set or asked rarely is a module deeper: [`client`], [`server`], `tls`, [`config`],
 //!   [`message`], [`close`], [`group`], [`error`].
 //! - The protocol itself is the crate [`provod_proto`], re-exported as [`proto`].
 //!

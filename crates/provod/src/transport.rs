@@ -81,26 +81,21 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {
 
 /// A transport as the traits of tokio, for what is written for these; what was read of it already
 /// comes first.
-#[cfg(any(feature = "tls", feature = "http2"))]
+#[cfg(feature = "http2")]
 pub(crate) struct Async<T> {
     io: T,
     /// What was read already.
     front: bytes::BytesMut,
 }
 
-#[cfg(any(feature = "tls", feature = "http2"))]
+#[cfg(feature = "http2")]
 impl<T: Transport> Async<T> {
     pub(crate) fn new(io: T, front: bytes::BytesMut) -> Self {
         Self { io, front }
     }
-
-    #[cfg(feature = "tls")]
-    pub(crate) fn into_inner(self) -> T {
-        self.io
-    }
 }
 
-#[cfg(any(feature = "tls", feature = "http2"))]
+#[cfg(feature = "http2")]
 impl<T: Transport> AsyncRead for Async<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -120,7 +115,7 @@ impl<T: Transport> AsyncRead for Async<T> {
     }
 }
 
-#[cfg(any(feature = "tls", feature = "http2"))]
+#[cfg(feature = "http2")]
 impl<T: Transport> AsyncWrite for Async<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,

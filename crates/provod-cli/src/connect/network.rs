@@ -175,7 +175,7 @@ struct Resolved {
 fn resolve(text: &str) -> Result<Resolved, String> {
     let expected = || "expected HOST:PORT:ADDRESS, such as example.com:443:127.0.0.1".to_owned();
     // A host that is an IPv6 address has brackets.
-    let start = text.find(']').unwrap_or(0);
+    let start = if text.starts_with('[') { text.find(']').ok_or_else(expected)? } else { 0 };
     let (host, rest) = text.split_at(start + text[start..].find(':').ok_or_else(expected)?);
     let (port, addresses) = rest[1..].split_once(':').ok_or_else(expected)?;
     let bare = |text: &str| text.trim_start_matches('[').trim_end_matches(']').to_owned();

@@ -39,7 +39,7 @@ pub(super) enum Outcome<S> {
     Gone(Kind),
     /// Not begun: the peer speaks HTTP/2, of which this came.
     #[cfg(feature = "http2")]
-    Http2(BytesMut),
+    Http2(BytesMut, Caller),
 }
 
 impl<S> From<Answer> for Outcome<S> {
@@ -57,11 +57,11 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
     ticket: Ticket,
     memory: Option<Reservation>,
 ) {
-    let name = caller.peer.clone();
+    let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| caller.peer.clone());
     // Boxed, so that an open connection does not carry the room that its handshake needed.
-    let outcome = Box::pin(handshake(&core.opening(), &mut io, caller.clone(), &ticket)).await;
+    let outcome = Box::pin(handshake(&core.opening(), &mut io, caller, &ticket)).await;
     #[cfg(feature = "http2")]
-    let memory = memory.filter(|_| matches!(outcome, Outcome::Http2(_)));
+    let memory = memory.filter(|_| matches!(outcome, Outcome::Http2(..)));
     #[cfg(not(feature = "http2"))]
     drop(memory);
     match outcome {
@@ -89,15 +89,17 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             tokio::spawn(Driver::new(shared, io, carry, Some(handler)).with_guard(guard));
         }
         Outcome::Answer(response, why) => {
-            let (status, why) = (response.status(), Error::new(why));
-            tracing::debug!(peer = %name, status, %why, "not a WebSocket");
+            if let Some(peer) = logged {
+                let (status, why) = (response.status(), Error::new(why));
+                tracing::debug!(%peer, status, %why, "not a WebSocket");
+            }
             let linger = core.settings.config.close_timeout.min(MOST_LINGER);
             drop(core);
             reply(io, &response, linger, &ticket).await;
         }
         Outcome::Gone(_) => {}
         #[cfg(feature = "http2")]
-        Outcome::Http2(first) => {
+        Outcome::Http2(first, caller) => {
             let counted = core.admission.listening();
             let peer = http2::Peer::new(caller, counted);
             // Boxed, as it is much larger than what others need.
@@ -186,7 +188,7 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
     };
     #[cfg(feature = "http2")]
     if let Ok(Ok(Came::Http2(first))) = read {
-        return Outcome::Http2(first);
+        return Outcome::Http2(first, caller);
     }
     ticket.handshake_done();
     let (head, carry) = match read {

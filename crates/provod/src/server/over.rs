@@ -19,8 +19,8 @@ impl<S: Send + 'static> Server<S> {
     /// The client's side of this is [`Client::connect_over`](crate::Client::connect_over).
     ///
     /// The server's settings hold as for a listener: origins, subprotocols, compression, limits,
-    /// [`on_request`](Self::on_request). Addresses, workers and
-    /// [`max_connections`](Self::max_connections) do not matter. The connection is driven by a task
+    /// [`on_request`](Self::on_request). Addresses, workers, TLS, proxies
+    /// and [`max_connections`](Self::max_connections) do not matter. The connection is driven by a task
     /// of its own, and ends as the client's does: when the `WebSocket` is closed or dropped.
     ///
     /// ```
@@ -96,7 +96,7 @@ impl<S: Send + 'static> Server<S> {
             }
             Outcome::Gone(kind) => Err(Error::new(kind)),
             #[cfg(feature = "http2")]
-            Outcome::Http2(_) => Err(Error::new(Kind::NoRequest)),
+            Outcome::Http2(..) => Err(Error::new(Kind::NoRequest)),
         }
     }
 }

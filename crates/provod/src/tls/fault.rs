@@ -82,7 +82,9 @@ fn certificate(why: &CertificateError, place: &str) -> String {
                 .to_owned()
         }
         CertificateError::Revoked => "has been revoked by its CA".to_owned(),
-        CertificateError::BadSignature => {
+        // The key of the known one may be of another kind.
+        CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "is not signed by the CA of that name that is known here: the file of the CA may be an \
              old one"
                 .to_owned()

@@ -95,7 +95,7 @@ impl ServerTls {
     }
 
     /// Uses a configuration of your own, as it is: nothing else that is set here about
-    /// certificates, keys or clients holds.
+    /// certificates, keys or clients holds. Early data (0-RTT) must be off in it.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         Self::new(Certificate::Config(config))
@@ -152,6 +152,11 @@ impl ServerTls {
     /// What a server that starts needs for its handshakes; `http2`: it speaks that, too.
     pub(crate) fn start(&self, http2: bool) -> Result<Terms, Error> {
         let pair = match &self.source {
+            Certificate::Config(config) if config.max_early_data_size > 0 => {
+                let what = "early data (0-RTT) is not taken, as it can be replayed: set \
+                            max_early_data_size of the rustls configuration to 0";
+                return Err(Error::new(Kind::Setting(what.into())));
+            }
             Certificate::Config(config) => {
                 return Ok(Terms {
                     config: config.clone(),

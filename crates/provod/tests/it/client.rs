@@ -8,6 +8,7 @@ mod proxies;
 mod redirects;
 mod refusals;
 mod requests;
+mod secrets;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -230,8 +230,8 @@ async fn an_end_without_close_notify_is_lost_before_a_close_and_nothing_after_it
             assert!(error.is_lost(), "{error}");
             assert_eq!(
                 error.to_string(),
-                "the connection was lost: it ended without a Close frame, and without the end of \
-                 TLS (close_notify)"
+                "the connection was lost: TLS ended without close_notify (RFC 8446 section 6.1) \
+                 before a Close frame came"
             );
             assert_eq!(soon(ws.closed()).await.code(), CloseCode::ABNORMAL);
         }
@@ -341,6 +341,11 @@ async fn a_configuration_of_ones_own_is_used_as_it_is() {
         .with_no_client_auth()
         .with_single_cert(vec![issued.der()], key)
         .expect("they belong together");
+    let mut early = config.clone();
+    early.max_early_data_size = 1024;
+    let server = Server::new().tls(ServerTls::from_config(Arc::new(early))).listen("127.0.0.1:0");
+    let error = server.start(crate::servers::echo).await.expect_err("0-RTT is not taken");
+    assert!(error.is_usage() && error.to_string().contains("max_early_data_size"), "{error}");
     let tls = ServerTls::from_config(Arc::new(config));
     let (_running, address) = start(Server::new().tls(tls)).await;
     talk(open(address, &authority.client(None)).await).await;

@@ -25,9 +25,9 @@ use bypass::Bypass;
 
 /// Which proxies connections go through; for [`Client::proxy`](crate::Client::proxy).
 ///
-/// A proxy of HTTP is asked for a tunnel with CONNECT (RFC 9110 section 9.3.6), for `ws` too, since
-/// proxies that read a WebSocket break it; one of SOCKS5 as RFC 1928 and RFC 1929 say. TLS with the
-/// server is made inside the tunnel, so the proxy sees no more than host and port.
+/// A proxy of HTTP is asked for a tunnel with CONNECT (RFC 9110 section 9.3.6), for `ws` too (RFC
+/// 6455 section 4.1); one of SOCKS5 as RFC 1928 and RFC 1929 say. TLS with the server is made inside
+/// the tunnel, so the proxy sees no more than host and port.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), provod::Error> {
@@ -68,7 +68,7 @@ impl Proxy {
     /// `all_proxy` for both where these are not set, and `no_proxy` as for
     /// [`bypass`](Self::bypass). The names in capitals count where those in small letters are not
     /// set, except for `HTTP_PROXY`, which a request can set in a program that runs under CGI. One
-    /// that is set and empty means none.
+    /// that is empty counts as not set.
     ///
     /// # Errors
     ///
@@ -81,14 +81,18 @@ impl Proxy {
 
     fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let first = |names: &[&'static str]| {
-            names.iter().find_map(|name| get(name).map(|value| (*name, value)))
+            let filled = |name: &&'static str| {
+                let value = get(name).filter(|value| !value.trim().is_empty());
+                value.map(|value| (*name, value))
+            };
+            names.iter().find_map(filled)
         };
         let hop = |names: &[&'static str]| match first(names) {
-            Some((name, value)) if !value.trim().is_empty() => match Hop::parse(value.trim()) {
+            Some((name, value)) => match Hop::parse(value.trim()) {
                 Ok(hop) => Ok(Some(Arc::new(hop))),
                 Err(e) => Err(wrong(format!("in the environment variable {name}: {e}"))),
             },
-            _ => Ok(None),
+            None => Ok(None),
         };
         let plain = hop(&["http_proxy", "all_proxy", "ALL_PROXY"])?;
         let secure = hop(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?;

@@ -85,10 +85,11 @@ fn the_environment_is_read_as_curl_reads_it() {
         (&[("ALL_PROXY", "socks5://a")], Some("a"), Some("a")),
         (&[("all_proxy", "a"), ("ALL_PROXY", "b")], Some("a"), Some("a")),
         (&[("ALL_PROXY", "a"), ("http_proxy", "b")], Some("b"), Some("a")),
-        (&[("ALL_PROXY", "a"), ("https_proxy", "")], Some("a"), None),
+        (&[("ALL_PROXY", "a"), ("https_proxy", "")], Some("a"), Some("a")),
         (&[("ALL_PROXY", "a"), ("no_proxy", "example.com")], None, None),
         (&[("ALL_PROXY", "a"), ("NO_PROXY", "*")], None, None),
-        (&[("ALL_PROXY", "a"), ("NO_PROXY", "*"), ("no_proxy", "")], Some("a"), Some("a")),
+        (&[("ALL_PROXY", "a"), ("NO_PROXY", "*"), ("no_proxy", "")], None, None),
+        (&[("ALL_PROXY", " ")], None, None),
     ] {
         let got = (chosen(variables, ws), chosen(variables, wss));
         assert_eq!((got.0.as_deref(), got.1.as_deref()), (plain, secure), "{variables:?}");

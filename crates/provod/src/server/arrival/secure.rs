@@ -10,7 +10,6 @@ use bytes::BytesMut;
 use provod_proto::handshake::Response;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::super::Core;
 use super::super::admission::Ticket;
@@ -19,11 +18,11 @@ use super::super::request::Caller;
 use super::Turns;
 use crate::budget::Reservation;
 use crate::tls::{Secure, Terms};
-use crate::transport::{Async, Transport};
+use crate::transport::Transport;
 
 /// How a handshake ended.
 enum Outcome<T> {
-    Done(Box<TlsStream<Async<T>>>),
+    Done(Secure<T>),
     /// The client speaks plain HTTP, of which a byte was read.
     Plain(T),
     /// The client hung up before it said anything, as browsers and health checks do.
@@ -52,16 +51,10 @@ pub(super) async fn secure<S: Send + 'static, T: Transport>(
     let linger = core.settings.config.close_timeout.min(MOST_LINGER);
     let (error, left) = match outcome {
         Ok(Outcome::Done(stream)) => {
-            let (_, session) = stream.get_ref();
-            let shown = session.peer_certificates().and_then(<[_]>::first);
-            caller.certificate = shown.map(|certificate| Arc::from(certificate.as_ref()));
-            tracing::debug!(
-                %peer,
-                version = session.protocol_version().and_then(|v| v.as_str()),
-                suite = session.negotiated_cipher_suite().and_then(|s| s.suite().as_str()),
-                "TLS is agreed"
-            );
-            return agreed(core, *stream, caller, ticket, memory).await;
+            caller.certificate = stream.certificate().map(|shown| Arc::from(shown.as_ref()));
+            let (version, suite, protocol) = stream.agreed();
+            tracing::debug!(%peer, version, suite, protocol, "TLS is agreed");
+            return agreed(core, stream, caller, ticket, memory).await;
         }
         Ok(Outcome::Silent) => return,
         Ok(Outcome::Plain(io)) => {
@@ -87,12 +80,11 @@ pub(super) async fn secure<S: Send + 'static, T: Transport>(
 /// versions of HTTP share.
 async fn agreed<S: Send + 'static, T: Transport>(
     core: Arc<Core<S>>,
-    stream: TlsStream<Async<T>>,
+    io: Secure<T>,
     caller: Caller,
     ticket: Ticket,
     memory: Option<Reservation>,
 ) {
-    let io = Secure::new(stream);
     #[cfg(unix)]
     connection(core, None, io, caller, ticket, memory).await;
     #[cfg(not(unix))]
@@ -110,10 +102,13 @@ async fn handshake<T: Transport>(terms: &Terms, mut io: T, turns: &Semaphore) ->
         return Outcome::Plain(io);
     }
     let config = terms.config().await;
-    let accept = TlsAcceptor::from(config).accept(Async::new(io, first)).into_fallible();
-    match in_turns(accept, turns).await {
-        Ok(stream) => Outcome::Done(Box::new(stream)),
-        Err((error, io)) => Outcome::Failed(error, io.into_inner()),
+    let mut stream = match Secure::new(io, first, config) {
+        Ok(stream) => stream,
+        Err((error, io)) => return Outcome::Failed(error, io),
+    };
+    match in_turns(poll_fn(|cx| stream.poll_handshake(cx)), turns).await {
+        Ok(()) => Outcome::Done(stream),
+        Err(error) => Outcome::Failed(error, stream.into_inner()),
     }
 }
 

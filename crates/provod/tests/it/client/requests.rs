@@ -155,6 +155,7 @@ async fn times_of_nothing_and_without_end_are_no_panic() {
             .config(config)
             .resolve_timeout(time)
             .connect_timeout(time)
+            .proxy_timeout(time)
             .handshake_timeout(time);
         match soon(client.connect()).await {
             Ok(mut ws) => drop(soon(ws.close(1000, "")).await.expect("a legal code")),

@@ -379,3 +379,42 @@ async fn a_server_that_falls_silent_in_tls_is_cut_at_that_steps_deadline() {
     assert!(e.is_tls() && e.is_timeout() && e.to_string().contains("7s"), "{e}");
     assert_eq!(begun.elapsed().as_secs(), 7);
 }
+
+#[tokio::test]
+async fn a_server_that_hangs_up_at_any_byte_of_its_handshake() {
+    let ca = Ca::new();
+    let pair = ca.local();
+    let (mut failed, mut lost) = (0, 0);
+    for most in (0..2000).step_by(23) {
+        let config = Arc::new(server(&pair, None));
+        let address = listen(move |stream: TcpStream| async move {
+            let (near, far) = tokio::io::duplex(64 << 10);
+            let (mut from_client, mut to_client) = stream.into_split();
+            let (from_server, mut to_server) = tokio::io::split(near);
+            let served = async move {
+                // It ends without an answer.
+                drop(tokio_rustls::TlsAcceptor::from(config).accept(far).await);
+                std::future::pending::<()>().await;
+            };
+            let cut = async {
+                let mut some = from_server.take(most);
+                let _ = tokio::io::copy(&mut some, &mut to_client).await;
+                let _ = to_client.shutdown().await;
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = served => {}
+                () = cut => {}
+                _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
+            }
+        })
+        .await;
+        let client = at("localhost", address).tls(ca.trusted());
+        let e = soon(client.connect()).await.expect_err("it is cut");
+        assert!(e.is_lost() && !e.is_timeout(), "{most}: {e:?}");
+        failed += u32::from(e.is_tls());
+        lost += u32::from(!e.is_tls());
+    }
+    // Behind the handshake, where the tickets come, it is the answer that is missing.
+    assert!(failed > 10 && lost > 1, "{failed} and {lost}");
+}
