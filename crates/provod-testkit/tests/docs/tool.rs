@@ -58,6 +58,7 @@ fn flags(path: &str, name: &str) -> BTreeSet<String> {
 
 const NETWORK: &str = "crates/provod-cli/src/connect/network.rs";
 const OPTIONS: &str = "crates/provod-cli/src/options.rs";
+const SECURE: &str = "crates/provod-cli/src/secure.rs";
 const COMMANDS: [(&str, &str, &str); 4] = [
     ("serve", "crates/provod-cli/src/serve/mod.rs", "Serve"),
     ("listen", "crates/provod-cli/src/listen.rs", "Listen"),
@@ -74,6 +75,7 @@ pub(crate) fn flags_of(command: &str) -> Option<BTreeSet<String>> {
     }
     if ["serve", "listen"].contains(&command) {
         all.extend(fields(OPTIONS, "Options"));
+        all.extend(fields(SECURE, "Secure"));
     }
     if command == "connect" {
         all.extend(fields(NETWORK, "Network"));
@@ -93,7 +95,7 @@ pub(crate) fn all_flags() -> BTreeSet<String> {
 #[test]
 fn the_page_lists_every_flag_of_the_tool_and_no_other() {
     let common = flags(OPTIONS, "Common");
-    let servers = flags(OPTIONS, "Options");
+    let servers = &flags(OPTIONS, "Options") | &flags(SECURE, "Secure");
     let [(_, serve, _), (_, listen, _), (_, connect, _), (_, bench, _)] = COMMANDS;
     let (serve, listen) = (flags(serve, "Serve"), flags(listen, "Listen"));
     let connect = &flags(connect, "Connect") | &flags(NETWORK, "Network");

@@ -319,9 +319,8 @@ impl<T: Transport> Transport for Secure<T> {
                 let length = most.clamp(LEAST, READ);
                 input.reserve(self.kept.len() + length);
                 input.extend_from_slice(&self.kept);
-                match ready!(self.io.poll_read(cx, input, length))? {
-                    0 => return Poll::Ready(Err(cut())),
-                    _ => {}
+                if ready!(self.io.poll_read(cx, input, length))? == 0 {
+                    return Poll::Ready(Err(cut()));
                 }
                 // It is in the input now.
                 self.kept = BytesMut::new();
