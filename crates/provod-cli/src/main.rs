@@ -12,6 +12,7 @@ mod serve;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 /// WebSocket as one tool: a realtime server for chats, games and notifications, and helpers to
@@ -32,7 +33,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|e| discreet(e).exit());
+    let result = match cli.command {
         Command::Serve(command) => command.run(),
         Command::Listen(command) => command.run(),
         Command::Connect(command) => return command.run(),
@@ -45,6 +47,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Flags whose values may hold a password or a token.
+const SECRET: [&str; 3] = ["--header", "--proxy", "--user"];
+
+/// What is wrong with the command line, without a value that is a secret.
+fn discreet(mut e: clap::Error) -> clap::Error {
+    let is_secret = match e.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(name)) => SECRET.iter().any(|flag| name.starts_with(flag)),
+        _ => false,
+    };
+    if is_secret {
+        e.insert(ContextKind::InvalidValue, ContextValue::String("...".to_owned()));
+    }
+    e
 }
 
 /// Says in one line why the command fails; what a peer has put into it cannot reach the terminal.

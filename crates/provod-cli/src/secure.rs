@@ -59,6 +59,11 @@ impl Secure {
 
     /// Reads what must be read, for a server that listens on `address`.
     pub(crate) fn prepare(&self, address: &str) -> Result<Prepared, Box<dyn Error>> {
+        // Both would be left out without a word.
+        if address.starts_with("unix:") && (self.is_on() || !self.proxy_protocol.is_empty()) {
+            let what = if self.is_on() { "--cert" } else { "--proxy-protocol" };
+            return Err(format!("{what} is for TCP addresses: a Unix socket stays plain").into());
+        }
         let mut prepared = Prepared { tls: None, own: None, proxies: self.proxy_protocol.clone() };
         let Some(cert) = &self.cert else { return Ok(prepared) };
         let mut tls = if cert.as_os_str() == AUTO {

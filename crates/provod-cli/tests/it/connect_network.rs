@@ -98,6 +98,12 @@ async fn a_certificate_of_the_client_and_the_keys_of_the_connection() {
     with(&["--cert", both.path(), "--keylog", log.path()]).await.expect_ok("x\n");
     assert!(std::fs::read_to_string(&log.0).unwrap().contains("CLIENT_TRAFFIC_SECRET_0"));
     with(&[]).await.expect_failure(6, &["certificate of the client"]);
+    with(&["--http2"]).await.expect_failure(6, &["certificate of the client"]);
+    // A proxy may want one, too, which it is not shown.
+    let proxy = format!("https://127.0.0.1:{port}");
+    with(&["--cert", both.path(), "-x", &proxy])
+        .await
+        .expect_failure(3, &["proxy", "certificate of the client"]);
     with(&["--cert", cert.path()]).await.expect_failure(2, &["key"]);
     with(&["--cert", "/nowhere/a.pem"]).await.expect_failure(2, &["/nowhere/a.pem"]);
     with(&["--keylog", "/nowhere/a.log"]).await.expect_failure(2, &["/nowhere/a.log"]);
@@ -144,6 +150,23 @@ async fn code_3_a_proxy_that_refuses() {
     let seen = visit(&["-x", "gopher://u:hunter2@a", "ws://example.com/"], "").await;
     assert_eq!(seen.code, Some(2));
     assert!(seen.stderr.contains("socks5h://"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_secret_in_a_wrong_flag_is_not_shown() {
+    for (flag, value, says) in [
+        ("-x", "gopher://u:hunter2@a", "socks5h://"),
+        ("--proxy=gopher://u:hunter2@a", "", "socks5h://"),
+        ("-u", "hunter2", "USER:PASSWORD"),
+        ("-H", "Authorization hunter2", "Name: value"),
+    ] {
+        let flags: Vec<_> =
+            [flag, value, "ws://example.com/"].into_iter().filter(|f| !f.is_empty()).collect();
+        let seen = visit(&flags, "").await;
+        assert_eq!(seen.code, Some(2), "{seen:?}");
+        assert!(seen.stderr.contains(says), "{seen:?}");
+        assert!(!seen.stderr.contains("hunter2"), "{seen:?}");
+    }
 }
 
 #[tokio::test]

@@ -224,5 +224,12 @@ fn what_does_not_go_together_is_told() {
             assert_eq!(output.status.code(), Some(code), "{command} {arguments:?}: {stderr}");
             assert!(stderr.contains(says), "{command} {arguments:?}: {stderr}");
         }
+        // A Unix socket has neither, which must not be left unsaid.
+        for flag in ["--cert=auto", "--proxy-protocol=10.0.0.7"] {
+            let output = run(&[command, "unix:/nowhere/a.sock", flag]);
+            let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+            assert_eq!(output.status.code(), Some(1), "{command} {flag}: {stderr}");
+            assert!(stderr.contains("a Unix socket stays plain"), "{command} {flag}: {stderr}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! WebSockets on connections of HTTP/2 that they share (RFC 8441).
 
+mod fault;
+
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -25,6 +27,7 @@ use crate::http2::{
 use crate::runtime::deadline;
 use crate::transport::{Async, Transport};
 use crate::websocket::WebSocket;
+use fault::{Fault, Watched};
 
 /// Streams that the window of a connection has room for when none of them is read.
 const STREAMS: usize = 100;
@@ -82,6 +85,7 @@ struct Life {
     /// Nothing more can be asked for on it.
     over: AtomicBool,
     streams: AtomicUsize,
+    fault: Fault,
 }
 
 impl Session {
@@ -233,7 +237,7 @@ async fn reach(client: &Client, address: &Address, is_own: bool) -> Result<Sessi
     if address.is_secure() && reached.alpn.as_deref() != Some(way::HTTP2) {
         return Err(Trouble::Lacking(Some(reached)));
     }
-    begin(client, reached.io, reached.peer).await
+    begin(client, address, reached.io, reached.peer).await
 }
 
 /// Opens a WebSocket on a connection of the caller's own, which it has for itself.
@@ -243,7 +247,7 @@ pub(super) async fn connect_over<T: Transport>(
     address: &Address,
     io: T,
 ) -> Result<WebSocket, Trouble> {
-    let session = begin(client, io, address.authority().to_owned()).await?;
+    let session = begin(client, address, io, address.authority().to_owned()).await?;
     ask(client, request, address, session.slot()).await
 }
 
@@ -266,7 +270,14 @@ fn builder(client: &Client) -> Builder {
 }
 
 /// Makes a connection of HTTP/2, and waits for the server's SETTINGS.
-async fn begin<T: Transport>(client: &Client, io: T, peer: String) -> Result<Session, Trouble> {
+async fn begin<T: Transport>(
+    client: &Client,
+    address: &Address,
+    io: T,
+    peer: String,
+) -> Result<Session, Trouble> {
+    let fault = Fault::default();
+    let io = Watched::new(io, fault.clone());
     let limit = client.timeouts.handshake;
     let deadline = deadline(limit);
     let late = |_| {
@@ -274,6 +285,9 @@ async fn begin<T: Transport>(client: &Client, io: T, peer: String) -> Result<Ses
         Trouble::Failed(Error::new(Kind::Timeout { step: Step::Handshake, limit, place }))
     };
     let failed = |e: h2::Error| {
+        if let Some(error) = fault.error(address.authority()) {
+            return Trouble::Failed(error);
+        }
         Trouble::Failed(Error::new(if e.is_io() {
             let e = io_error(e);
             let what = format!("{e}; does the server speak HTTP/2?");
@@ -295,7 +309,7 @@ async fn begin<T: Transport>(client: &Client, io: T, peer: String) -> Result<Ses
     if !send.is_extended_connect_protocol_enabled() {
         return Err(Trouble::Lacking(None));
     }
-    let life = Arc::<Life>::default();
+    let life = Arc::new(Life { fault: fault.clone(), ..Life::default() });
     let task = Task(life.clone());
     let name = peer.clone();
     tokio::spawn(async move {
@@ -317,6 +331,8 @@ async fn ask(
     let limit = client.timeouts.handshake;
     let deadline = deadline(limit);
     let place = slot.peer.clone();
+    let fault = slot.life.fault.clone();
+    let trouble = |e| trouble(e, &fault, address);
     let late = |_| {
         let place = place.clone();
         Trouble::Stale(Error::new(Kind::Timeout { step: Step::Handshake, limit, place }))
@@ -382,12 +398,15 @@ async fn refused(head: ResponseHead, io: &mut Http2Stream, deadline: Instant) ->
 }
 
 /// What an error before the answer means.
-fn trouble(e: h2::Error) -> Trouble {
+fn trouble(e: h2::Error, fault: &Fault, address: &Address) -> Trouble {
     if e.reason() == Some(Reason::HTTP_1_1_REQUIRED) {
         return Trouble::Lacking(None);
     }
     // A refused stream was not looked at (RFC 9113 section 8.7).
     let stale = e.is_go_away() || e.is_io() || e.reason() == Some(Reason::REFUSED_STREAM);
-    let error = Error::new(Kind::Transport(io_error(e)));
+    // Perhaps only now it was known that the server wants another certificate of the client, or one
+    // at all (RFC 8446 section 4.4.2.4).
+    let told = if e.is_io() { fault.error(address.authority()) } else { None };
+    let error = told.unwrap_or_else(|| Error::new(Kind::Transport(io_error(e))));
     if stale { Trouble::Stale(error) } else { Trouble::Failed(error) }
 }

@@ -16,7 +16,8 @@ pub(crate) fn is_tls(e: &io::Error) -> bool {
     inner(e).is_some()
 }
 
-fn inner(e: &io::Error) -> Option<&TlsError> {
+/// The failure of TLS in `e`, if it is one.
+pub(crate) fn inner(e: &io::Error) -> Option<&TlsError> {
     e.get_ref()?.downcast_ref()
 }
 
@@ -68,7 +69,7 @@ fn certificate(why: &CertificateError, place: &str) -> String {
         }
         CertificateError::NotValidForName => "is for another name".to_owned(),
         CertificateError::ExpiredContext { not_after, .. } => format!(
-            "has expired on {}: the server needs a new one, unless the clock here is wrong",
+            "expired on {}: the server needs a new one, unless the clock here is wrong",
             day(*not_after)
         ),
         CertificateError::Expired => "has expired: the server needs a new one".to_owned(),

@@ -20,6 +20,8 @@ pub use rustls;
 pub use server::ServerTls;
 
 pub(crate) use client::{Connector, With, handshake};
+#[cfg(feature = "http2")]
+pub(crate) use fault::inner;
 pub(crate) use fault::{failed, is_tls};
 pub(crate) use server::Terms;
 pub(crate) use stream::Secure;

@@ -33,6 +33,11 @@ pub(super) async fn connect(
         Trouble::Invalid(why) => fault(hop, format!("gave an answer that is not valid: {why}")),
         Trouble::Tls => fault(hop, "speaks TLS on this port, which https:// is for"),
         Trouble::HungUp => fault(hop, "hung up without an answer"),
+        // Only now it may be known that it wants a certificate of the client.
+        #[cfg(feature = "tls")]
+        Trouble::Broken(e) if crate::tls::is_tls(&e) => {
+            Error::new(Kind::AtProxy(crate::tls::failed(e, &hop.place())))
+        }
         Trouble::Broken(e) => fault(hop, format!("hung up: {e}")),
     })?;
     if !(200..=299).contains(&head.status()) {
