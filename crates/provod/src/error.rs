@@ -324,7 +324,14 @@ impl fmt::Display for Kind {
             Kind::Tls { what, .. } => f.write_str(what),
             Kind::Proxy { place, what, response } => {
                 write!(f, "the proxy {place} {what}")?;
-                response.as_ref().map_or(Ok(()), |response| status(response, f))
+                let Some(response) = response else { return Ok(()) };
+                status(response, f)?;
+                match response.status() {
+                    407 => f.write_str(
+                        "; it wants a login, or another: USER:PASSWORD@ before its host",
+                    ),
+                    _ => Ok(()),
+                }
             }
             Kind::AtProxy(e) => write!(f, "on the way to the proxy: {}", e.0),
             Kind::Redirect { why, .. } => write!(f, "a redirect is not followed: {why}"),

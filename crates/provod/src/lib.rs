@@ -38,6 +38,19 @@
 //! All of it runs on tokio, in a runtime with I/O and time enabled, as those of `#[tokio::main]`
 //! and `#[tokio::test]` are. Tests may pause its clock.
 //!
+//! # Features
+//!
+//! | feature | default | what it brings |
+//! |---|---|---|
+//! | `tls` | yes | `wss://` in clients and servers: the module `tls`, over rustls |
+//! | `http2` | yes | WebSockets over HTTP/2 (RFC 8441), in clients and servers |
+//! | `hyper` | | the module `hyper` |
+//! | `axum` | | the module `axum`, and `hyper` |
+//!
+//! For `wasm32-unknown-unknown` the client alone is there, with the same names.
+//!
+//! # Examples
+//!
 //! Whole programs are in the crate's `examples`: `echo_server`, `chat_client` and `chat_rooms`,
 //! `axum_app` (users with a token or a cookie; `--features axum`), `notifications` (other programs
 //! say what a user's page shows), `game` (positions 20 times a second), `upload` (a message of any

@@ -132,7 +132,7 @@ Examples:
   provod connect -H 'Authorization: Bearer 7d1f' -s chat.v2 ws://example.com/chat
   provod connect --no-close ws://example.com/feed < subscribe.txt | grep price
   provod connect --cacert ca.pem --proxy http://proxy.example:3128 wss://intern.example/
-  provod connect --reconnect ws://example.com/feed >> log.txt
+  provod connect --reconnect --no-close ws://example.com/feed < /dev/null >> log.txt
   provod connect --unix-socket /run/app.sock /chat
   provod connect --log warn,provod::wire=trace 9001";
 

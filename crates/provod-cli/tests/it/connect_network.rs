@@ -139,7 +139,7 @@ async fn code_3_a_proxy_that_refuses() {
             visit(&[flag, &format!("me:hunter2@{place}"), "ws://example.com/"], "").await
         })
         .await;
-        seen.expect_failure(3, &["proxy", "407", r"say\u{1b}plea"]);
+        seen.expect_failure(3, &["proxy", "407", "USER:PASSWORD@", r"say\u{1b}plea"]);
         assert!(!seen.stderr.contains("hunter2"), "{seen:?}");
         let head = head.expect("it was asked");
         assert!(head.starts_with("CONNECT example.com:80 "), "{head}");
