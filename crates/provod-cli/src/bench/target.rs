@@ -44,7 +44,8 @@ impl Target {
         raw: bool,
         sources: &[IpAddr],
     ) -> Result<Self, Failure> {
-        let wrong = |why: String| Failure::usage(format!("{url}: {why}"));
+        // Not with the address itself, which may hold a password.
+        let wrong = |why: String| Failure::usage(format!("the address is not valid: {why}"));
         let parsed = url::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
         match parsed.scheme() {
             "ws" => {}
@@ -53,6 +54,10 @@ impl Target {
                 return Err(Failure::tls(line));
             }
             other => return Err(wrong(format!("the scheme is ws, not {other}"))),
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            let why = "user and password are sent with -H 'Authorization: Basic ...'";
+            return Err(wrong(why.to_owned()));
         }
         let Some(name) = parsed.host_str().filter(|name| !name.is_empty()) else {
             return Err(wrong("there is no host".to_owned()));

@@ -351,6 +351,7 @@ fn what_cannot_be_measured_says_why() {
     for (arguments, code, says) in [
         (&["echo", "wss://127.0.0.1:1"][..], 6, "TLS"),
         (&["echo", "http://127.0.0.1:1"], 2, "the scheme is ws"),
+        (&["echo", "ws://me:hunter2@127.0.0.1:1"], 2, "Authorization"),
         (&["echo", "ws://name.invalid/"], 4, "cannot resolve"),
         (&["echo", "1", "--pid", "4000000000"], 2, "no such process"),
         (&["echo", "1", "--threshold", "rss<1M"], 2, "needs --pid"),
