@@ -48,6 +48,27 @@ backend plain
   });
 }
 
+/** HAProxy that speaks HTTP/2 and nothing else, over TLS to its clients and without to what listens at `to`. */
+export function http2(place, to) {
+  return atFreePorts(/Loading success/, (port) => {
+    const file = place.at(`haproxy-${port}.cfg`);
+    writeFileSync(file, `
+defaults
+  mode http
+  timeout connect 10s
+  timeout client 60s
+  timeout server 60s
+  timeout tunnel 60s
+frontend tls
+  bind 127.0.0.1:${port} ssl crt ${place.certificate} alpn h2 proto h2
+  default_backend plain
+backend plain
+  server plain 127.0.0.1:${to} proto h2
+`);
+    return new Program('haproxy', ['-W', '-f', file]);
+  });
+}
+
 export function tinyproxy(place, { login } = {}) {
   return atFreePorts(/Accepting connections/, (port) => {
     const file = place.at(`tinyproxy-${port}.conf`);
