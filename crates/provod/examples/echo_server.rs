@@ -13,6 +13,7 @@ use provod::{Server, WebSocket};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    // Pages of any site may connect: there is nothing to protect. Left out, those of its own host may.
     let mut server = Server::new().listen(address).origin(OriginPolicy::any());
     if arguments.next().as_deref() == Some("takeover") {
         server = server.compression(DeflateConfig::default());
