@@ -250,13 +250,13 @@ async fn stream<S: Send + 'static>(
     ticket: Option<Ticket>,
     counted: Counted,
 ) {
-    let Some(ticket) = ticket else {
+    // That of a connection which was without streams may have gone to another one meanwhile.
+    let Some(ticket) = ticket.filter(Ticket::handshake_done) else {
         core.counters.turned_away.add(1);
         core.counters.refused("full");
         let response = unavailable("the server is full, try again later");
         return say(&mut respond, &response).await;
     };
-    ticket.handshake_done();
     let (parts, body) = request.into_parts();
     // Boxed, so that an open stream does not carry the room that its handshake needed.
     let fate = Box::pin(fate(&core, parts, &body, &mut respond, &counted.0)).await;

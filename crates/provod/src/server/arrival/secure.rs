@@ -61,7 +61,7 @@ pub(super) async fn secure<S: Send + 'static, T: Transport>(
             core.counters.refused("tls");
             tracing::debug!(%peer, "it speaks plain HTTP on a TLS port");
             let line = "this port speaks TLS: the address begins with https:// or wss://";
-            ticket.handshake_done();
+            let _ = ticket.handshake_done();
             return reply(io, &Response::text(400, line), linger, &ticket).await;
         }
         Ok(Outcome::Failed(error, io)) => (error.to_string(), Some(io)),
@@ -69,7 +69,7 @@ pub(super) async fn secure<S: Send + 'static, T: Transport>(
     };
     core.counters.refused("tls");
     tracing::debug!(%peer, error, "the TLS handshake failed");
-    ticket.handshake_done();
+    let _ = ticket.handshake_done();
     drop(core);
     if let Some(io) = left {
         part(io, linger, &ticket).await;

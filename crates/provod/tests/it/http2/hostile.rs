@@ -7,7 +7,7 @@ use provod::server::Accept;
 use provod::{CloseCode, Config, Server, WebSocket};
 
 use super::raw::*;
-use crate::peer::{binary, soon, text, until};
+use crate::peer::{Peer, binary, request, soon, text, until};
 use crate::servers::{address, echo, hall, hall_with, hasty, start};
 
 #[tokio::test]
@@ -299,4 +299,25 @@ async fn silence_before_the_first_stream_has_the_deadline_of_a_handshake() {
     while raw.next().await.is_some() {}
     assert_eq!(running.stats().refusals["timeout"], 3);
     assert_eq!(running.drain(provod::server::Drain::default()).await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_on_a_connection_whose_place_was_given_away_is_turned_away() {
+    let (running, address) = start(Server::new().max_connections(1)).await;
+    let mut raw = Raw::open(address).await;
+    // Without a stream it is as good as an unfinished handshake, and makes room for a newer one.
+    let mut other = Peer::connect(address).await;
+    raw.until(GOAWAY, 0).await;
+    other.send(request("/", &[])).await;
+    assert_eq!(other.answer().await.status, 101);
+    // The GOAWAY tells it what is taken no more only when its PING was answered.
+    raw.request(1).await;
+    raw.until(HEADERS, 1).await;
+    assert_eq!(running.stats().refusals.get("full"), Some(&1));
+    assert_eq!(running.stats().opened, 1);
+    drop((raw, other));
+    until(|| running.stats().open == 0).await;
+    // All places are free again, and there is one.
+    Raw::open(address).await.websocket(1).await;
+    assert_eq!(soon(running.drain(provod::server::Drain::default())).await, 0);
 }
