@@ -326,6 +326,37 @@ async fn a_client_shows_its_certificate_where_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_client_certificate_is_checked_each_time() {
+    use provod::tls::rustls::version::{TLS12, TLS13};
+    use provod::tls::rustls::{HandshakeKind, SupportedProtocolVersion};
+
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let (own, known) = (servers.issue(), clients.issue());
+    let versions: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+    for version in versions {
+        for asks in [false, true] {
+            let mut tls = ServerTls::from_pem(&*own.certificate, &*own.key);
+            if asks {
+                tls = tls.require_client_certificate(&*clients.certificate);
+            }
+            let (_running, address) = start(Server::new().tls(tls)).await;
+            let client = servers.client_with(&[version], Some(&known));
+            let mut kinds = Vec::new();
+            for _ in 0..2 {
+                let mut stream = connect(address, &client).await.expect("TLS is agreed");
+                stream.write_all(request("/", &[]).as_bytes()).await.expect("it is open");
+                // A ticket has come before the answer.
+                soon(stream.read_exact(&mut [0; 12])).await.expect("an answer");
+                kinds.push(stream.get_ref().1.handshake_kind());
+            }
+            // Who comes again is known to a server that asks for nothing.
+            let again = if asks { HandshakeKind::Full } else { HandshakeKind::Resumed };
+            assert_eq!(kinds, [Some(HandshakeKind::Full), Some(again)], "{version:?}, {asks}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_configuration_of_ones_own_is_used_as_it_is() {
     use provod::tls::rustls::ServerConfig;
     use provod::tls::rustls::pki_types::PrivateKeyDer;
