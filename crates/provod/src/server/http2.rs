@@ -170,7 +170,7 @@ pub(super) async fn serve<S: Send + 'static, T: Transport>(
     let mut place = Some(ticket);
     // Up to when it may be without streams.
     let mut idle_until = first_stream_by;
-    let (mut is_going, mut streams) = (false, 0usize);
+    let (mut is_going, mut is_cut, mut streams) = (false, false, 0usize);
     let mut phase = core.phase.subscribe();
     let mut stopped = core.phase.subscribe();
     loop {
@@ -222,11 +222,11 @@ pub(super) async fn serve<S: Send + 'static, T: Transport>(
             },
         }
         let given_up = peer.given_up.load(Ordering::Relaxed);
-        if given_up > GIVEN_UP && given_up > streams / 2 && !is_going {
+        if given_up > GIVEN_UP && given_up > streams / 2 && !is_cut {
             core.counters.refused("http2");
             tracing::debug!(peer = %peer.caller.peer, given_up, "most streams are given up, hanging up");
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            is_going = true;
+            (is_going, is_cut) = (true, true);
         }
         if go && !is_going {
             connection.graceful_shutdown();

@@ -140,6 +140,32 @@ async fn most_requests_given_up_before_they_are_answered_end_the_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_told_to_go_may_not_give_up_more() {
+    let server = Server::new().max_connections(2).on_request(|_| async {
+        std::future::pending::<()>().await;
+        Ok(Accept::new(()))
+    });
+    let running =
+        server.listen("127.0.0.1:0").start_with(|ws: WebSocket, ()| echo(ws)).await.unwrap();
+    let mut raw = Raw::open(address(&running)).await;
+    let others = [Peer::connect(address(&running)).await, Peer::connect(address(&running)).await];
+    raw.until(GOAWAY, 0).await;
+    drop(others);
+    until(|| running.stats().accepted == 3).await;
+    // Its PING is not answered, so streams are still taken. The first finds its place given away.
+    raw.request(1).await;
+    until(|| running.stats().refusals.get("full") == Some(&1)).await;
+    for n in 1..102u32 {
+        raw.request(2 * n + 1).await;
+        raw.send(&frame(RST_STREAM, 0, 2 * n + 1, &CANCEL.to_be_bytes())).await;
+        until(|| running.stats().refusals.get("cut") == Some(&u64::from(n))).await;
+    }
+    // It is told at the next occasion.
+    raw.send(&frame(HEADERS, END_HEADERS, 1001, &connect_block(&[]))).await;
+    assert_eq!(raw.goaway().await, ENHANCE_YOUR_CALM);
+}
+
+#[tokio::test]
 async fn a_window_of_zero_holds_up_nobody_else_and_ends_in_time() {
     let mut hall = hall_with(hasty()).await;
     // SETTINGS_INITIAL_WINDOW_SIZE
