@@ -203,6 +203,32 @@ async fn silent_handshakes_make_room_for_others() {
 }
 
 #[tokio::test]
+async fn a_full_server_says_so_over_tls() {
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for proxied in [false, true] {
+        let (tls, client) = trusted();
+        let mut server = Server::new().tls(tls).max_connections(1);
+        if proxied {
+            server = server.proxy_protocol(["127.0.0.1"]);
+        }
+        let (running, address) = start(server).await;
+        let header = if proxied { &header[..] } else { b"" };
+        let open = connect_behind(address, header, &client).await;
+        let mut tcp = TcpStream::connect(address).await.expect("it listens");
+        tcp.write_all(header).await.expect("it is open");
+        let name = "localhost".try_into().expect("a name");
+        let stream = tokio_rustls::TlsConnector::from(client.clone()).connect(name, tcp);
+        let mut stream = soon(stream).await.expect("TLS is agreed");
+        stream.write_all(request("/", &[]).as_bytes()).await.expect("it is open");
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.expect("TLS ends as it must");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert_eq!(running.stats().refusals.get("full"), Some(&1));
+        talk(open).await;
+    }
+}
+
+#[tokio::test]
 async fn an_end_without_close_notify_is_lost_before_a_close_and_nothing_after_it() {
     let (tls, client) = trusted();
     let mut hall = hall(Server::new().tls(tls).config(patient())).await;
