@@ -251,15 +251,21 @@ async fn stream<S: Send + 'static>(
     counted: Counted,
 ) {
     // That of a connection which was without streams may have gone to another one meanwhile.
-    let Some(ticket) = ticket.filter(Ticket::handshake_done) else {
-        core.counters.turned_away.add(1);
-        core.counters.refused("full");
-        let response = unavailable("the server is full, try again later");
-        return say(&mut respond, &response).await;
+    let ticket = ticket.filter(Ticket::handshake_done).ok_or("full");
+    let memory = core.settings.reserve().map_err(|()| "memory");
+    let (ticket, memory) = match memory.and_then(|memory| Ok((ticket?, memory))) {
+        Ok(admitted) => admitted,
+        Err(why) => {
+            core.counters.turned_away.add(1);
+            core.counters.refused(why);
+            let response = unavailable("the server is full, try again later");
+            return say(&mut respond, &response).await;
+        }
     };
     let (parts, body) = request.into_parts();
     // Boxed, so that an open stream does not carry the room that its handshake needed.
     let fate = Box::pin(fate(&core, parts, &body, &mut respond, &counted.0)).await;
+    drop(memory);
     let (response, why) = match fate {
         Fate::Gone => return,
         Fate::Answer(response, why) => (response, why),

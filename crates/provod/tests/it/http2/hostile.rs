@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use provod::close::Cause;
+use provod::config::{HeadLimits, MemoryBudget};
 use provod::server::Accept;
 use provod::{CloseCode, Config, Server, WebSocket};
 
@@ -346,4 +347,38 @@ async fn a_stream_on_a_connection_whose_place_was_given_away_is_turned_away() {
     // All places are free again, and there is one.
     Raw::open(address).await.websocket(1).await;
     assert_eq!(soon(running.drain(provod::server::Drain::default())).await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_finds_503_when_all_memory_is_used() {
+    let budget = MemoryBudget::new(1000);
+    let head = HeadLimits { max_bytes: 4000, ..HeadLimits::default() };
+    let server = Server::new().head_limits(head).memory_budget(&budget);
+    let server = server.on_request(|request| async move {
+        if request.path() == "/slow" {
+            std::future::pending::<()>().await;
+        }
+        Ok(Accept::new(()))
+    });
+    let running =
+        server.listen("127.0.0.1:0").start_with(|ws: WebSocket, ()| echo(ws)).await.unwrap();
+    let mut raw = Raw::open(address(&running)).await;
+    raw.websocket(1).await;
+    until(|| budget.used() == 0).await;
+    // One that the application has not decided on holds its memory.
+    let mut slow = Raw::open(address(&running)).await;
+    until(|| budget.used() == 0).await;
+    let block = connect_block(&[]);
+    let at = block.windows(4).position(|w| w == b"/raw").unwrap();
+    let block = [&block[..at - 1], &[5], b"/slow", &block[at + 4..]].concat();
+    slow.send(&frame(HEADERS, END_HEADERS, 1, &block)).await;
+    until(|| budget.used() == 4000).await;
+    raw.request(3).await;
+    raw.until(HEADERS, 3).await;
+    assert_eq!(running.stats().refusals.get("memory"), Some(&1));
+    drop(slow);
+    until(|| budget.used() == 0).await;
+    raw.websocket(5).await;
+    raw.echo(5, "room again").await;
+    raw.echo(1, "still").await;
 }
