@@ -109,11 +109,16 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
 }
 
+/// Whether these are digits, without a sign.
+fn is_number(text: &str, most: u8) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u8>().is_ok_and(|n| n <= most)
+}
+
 fn network(text: &str) -> Result<String, String> {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
     let is_known = address.parse::<IpAddr>().is_ok_and(|address| {
         let most = if address.is_ipv4() { 32 } else { 128 };
-        prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= most))
+        prefix.is_none_or(|prefix| is_number(prefix, most))
     });
     if is_known {
         return Ok(text.to_owned());
@@ -123,14 +128,36 @@ fn network(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::network;
+    use std::path::PathBuf;
+
+    use super::{Secure, network};
+
+    #[test]
+    fn what_does_not_hold_for_a_unix_socket_is_not_passed_over() {
+        let none = || Secure {
+            cert: None,
+            key: None,
+            client_ca: None,
+            keylog: None,
+            proxy_protocol: Vec::new(),
+        };
+        let tls = Secure { cert: Some(PathBuf::from("auto")), ..none() };
+        let proxied = Secure { proxy_protocol: vec!["10.0.0.7".to_owned()], ..none() };
+        for secure in [&tls, &proxied] {
+            assert!(secure.prepare("unix:/run/provod.sock").is_err());
+            assert!(secure.prepare("127.0.0.1:0").is_ok());
+        }
+        assert!(none().prepare("unix:/run/provod.sock").is_ok());
+    }
 
     #[test]
     fn a_proxy_is_an_address_or_a_range() {
         for good in ["10.0.0.7", "10.0.0.0/8", "0.0.0.0/0", "::1", "fd00::/8"] {
             assert_eq!(network(good).as_deref(), Ok(good));
         }
-        for bad in ["", "proxy.example", "10.0.0.0/33", "10.0.0.0/", "fd00::/129", "*"] {
+        for bad in
+            ["", "proxy.example", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "fd00::/129", "*"]
+        {
             assert!(network(bad).is_err(), "{bad}");
         }
     }

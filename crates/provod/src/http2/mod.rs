@@ -42,7 +42,8 @@ impl Windows {
         let stream = config.read_ahead.clamp(WINDOW, MOST_WINDOW);
         // RFC 9113 section 6.9.1.
         let connection = stream.saturating_mul(streams.max(1)).min(i32::MAX as usize);
-        Self { stream: stream as u32, connection: connection as u32, overhead: stream * 256 }
+        let overhead = stream.saturating_mul(256);
+        Self { stream: stream as u32, connection: connection as u32, overhead }
     }
 }
 

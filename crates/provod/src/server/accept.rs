@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::Core;
 use super::admission::Listening;
-use super::arrival::{Turns, arrive};
+use super::arrival::{self, Turns, arrive};
 use super::listen::{Listener, Socket};
-use super::open::{connection, turn_away};
+use super::open::connection;
+#[cfg(unix)]
+use super::open::turn_away;
 use super::request::Caller;
 #[cfg(unix)]
 use super::run::Homes;
@@ -87,7 +89,7 @@ fn take<S: Send + 'static>(
     let admitted = memory.and_then(|m| Ok((m, core.admission.admit().ok_or("full")?)));
     let (memory, ticket) = match admitted {
         Ok(admitted) => admitted,
-        Err(why) => return refuse(core, socket, why),
+        Err(why) => return refuse(core, turns, socket, why),
     };
     let core = core.clone();
     match socket {
@@ -130,14 +132,24 @@ fn take<S: Send + 'static>(
 }
 
 /// Answers that there is no room.
-fn refuse<S: Send + 'static>(core: &Arc<Core<S>>, socket: Socket, why: &'static str) {
+fn refuse<S: Send + 'static>(
+    core: &Arc<Core<S>>,
+    turns: &Turns,
+    socket: Socket,
+    why: &'static str,
+) {
     core.counters.turned_away.add(1);
     core.counters.refused(why);
     if let Some(ticket) = core.admission.turn_away() {
+        let (core, turns) = (core.clone(), turns.clone());
         match socket {
-            Socket::Tcp(stream, _) => tokio::spawn(turn_away(stream, ticket)),
+            Socket::Tcp(stream, peer) => {
+                tokio::spawn(arrival::turn_away(core, stream, peer, ticket, turns))
+            }
             #[cfg(unix)]
-            Socket::Late(stream, _) => tokio::spawn(turn_away(stream, ticket)),
+            Socket::Late(stream, peer) => {
+                tokio::spawn(arrival::turn_away(core, stream, peer, ticket, turns))
+            }
             #[cfg(unix)]
             Socket::Unix(stream) => tokio::spawn(turn_away(stream, ticket)),
         };

@@ -230,12 +230,14 @@ impl Ticket {
         self.place.ring.notified().await;
     }
 
-    /// The peer has done its part of the handshake: it cannot be evicted any more.
-    pub(super) fn handshake_done(&self) {
+    /// The peer has done its part of the handshake: it cannot be evicted any more. `false` when it
+    /// is too late for that, since its place was given to another connection.
+    pub(super) fn handshake_done(&self) -> bool {
         let mut inner = self.admission.lock();
         inner.handshakes.remove(&self.id);
         // It may have been chosen to go in this very moment.
         inner.lingering.remove(&self.id);
+        !self.is_lost()
     }
 
     /// The peer has its answer. From now on its place may be given to another connection; completes
@@ -331,7 +333,7 @@ mod tests {
     async fn one_silent_socket_in_the_last_place_makes_room() {
         let admission = Arc::new(Admission::new(4, usize::MAX));
         let open: Vec<_> = (0..3).map(|_| admission.admit().expect("a place")).collect();
-        open.iter().for_each(super::Ticket::handshake_done);
+        assert!(open.iter().all(super::Ticket::handshake_done));
         let silent = admission.admit().expect("a place");
         let asking = admission.admit().expect("the silent one's place");
         asking.handshake_done();
@@ -343,7 +345,7 @@ mod tests {
     fn open_connections_never_make_room() {
         let admission = Arc::new(Admission::new(2, usize::MAX));
         let open = [admission.admit(), admission.admit()].map(|t| t.expect("a place"));
-        open.iter().for_each(super::Ticket::handshake_done);
+        assert!(open.iter().all(super::Ticket::handshake_done));
         assert!(admission.admit().is_none());
     }
 
@@ -359,5 +361,19 @@ mod tests {
         assert!(admission.turn_away().is_some());
         drop(one);
         assert!(admission.admit().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_place_that_was_given_away_is_given_back_by_its_new_owner_alone() {
+        let admission = Arc::new(Admission::new(1, usize::MAX));
+        let slow = admission.admit().expect("a place");
+        let newer = admission.admit().expect("room is made");
+        assert!(!slow.handshake_done(), "it is too late");
+        assert!(newer.handshake_done());
+        assert!(admission.admit().is_none());
+        drop(slow);
+        assert_eq!(admission.lock().admitted, 1);
+        drop(newer);
+        assert_eq!(admission.lock().admitted, 0);
     }
 }

@@ -10,10 +10,14 @@ use std::sync::Arc;
 #[cfg(feature = "tls")]
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+#[cfg(feature = "tls")]
+use tokio::time::{Instant, timeout_at};
 
 use super::Core;
 use super::admission::Ticket;
-use super::open::connection;
+#[cfg(feature = "tls")]
+use super::open::MOST_LINGER;
+use super::open::{self, connection};
 use super::proxies::{self, Named, Proxies};
 use super::request::Caller;
 use crate::budget::Reservation;
@@ -86,6 +90,30 @@ pub(super) async fn arrive<S: Send + 'static, T: Transport>(
     connection(core, home, io, caller, ticket, memory).await;
     #[cfg(not(unix))]
     connection(core, io, caller, ticket, memory).await;
+}
+
+/// Tells a connection that there is no room for it. It must be TLS where that is spoken: a client
+/// would take anything else for a server of another kind, and not come again.
+pub(super) async fn turn_away<S: Send + 'static, T: Transport>(
+    core: Arc<Core<S>>,
+    #[cfg_attr(not(feature = "tls"), expect(unused_mut))] mut io: T,
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables))] address: SocketAddr,
+    ticket: Ticket,
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables))] turns: Turns,
+) {
+    #[cfg(feature = "tls")]
+    if core.tls.is_some() {
+        let until = Instant::now() + MOST_LINGER;
+        if let Some(proxies) = &core.settings.proxies {
+            let named = timeout_at(until, name(&core, proxies, &mut io, address, &ticket)).await;
+            if !matches!(named, Ok(Some(_))) {
+                return;
+            }
+        }
+        return secure::turn_away(core, io, ticket, turns, until).await;
+    }
+    drop(core);
+    open::turn_away(io, ticket).await;
 }
 
 /// Whom the proxy names; `None` where the connection ends here.

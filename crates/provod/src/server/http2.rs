@@ -170,7 +170,7 @@ pub(super) async fn serve<S: Send + 'static, T: Transport>(
     let mut place = Some(ticket);
     // Up to when it may be without streams.
     let mut idle_until = first_stream_by;
-    let (mut is_going, mut streams) = (false, 0usize);
+    let (mut is_going, mut is_cut, mut streams) = (false, false, 0usize);
     let mut phase = core.phase.subscribe();
     let mut stopped = core.phase.subscribe();
     loop {
@@ -222,11 +222,11 @@ pub(super) async fn serve<S: Send + 'static, T: Transport>(
             },
         }
         let given_up = peer.given_up.load(Ordering::Relaxed);
-        if given_up > GIVEN_UP && given_up > streams / 2 && !is_going {
+        if given_up > GIVEN_UP && given_up > streams / 2 && !is_cut {
             core.counters.refused("http2");
             tracing::debug!(peer = %peer.caller.peer, given_up, "most streams are given up, hanging up");
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            is_going = true;
+            (is_going, is_cut) = (true, true);
         }
         if go && !is_going {
             connection.graceful_shutdown();
@@ -250,16 +250,22 @@ async fn stream<S: Send + 'static>(
     ticket: Option<Ticket>,
     counted: Counted,
 ) {
-    let Some(ticket) = ticket else {
-        core.counters.turned_away.add(1);
-        core.counters.refused("full");
-        let response = unavailable("the server is full, try again later");
-        return say(&mut respond, &response).await;
+    // That of a connection which was without streams may have gone to another one meanwhile.
+    let ticket = ticket.filter(Ticket::handshake_done).ok_or("full");
+    let memory = core.settings.reserve().map_err(|()| "memory");
+    let (ticket, memory) = match memory.and_then(|memory| Ok((ticket?, memory))) {
+        Ok(admitted) => admitted,
+        Err(why) => {
+            core.counters.turned_away.add(1);
+            core.counters.refused(why);
+            let response = unavailable("the server is full, try again later");
+            return say(&mut respond, &response).await;
+        }
     };
-    ticket.handshake_done();
     let (parts, body) = request.into_parts();
     // Boxed, so that an open stream does not carry the room that its handshake needed.
     let fate = Box::pin(fate(&core, parts, &body, &mut respond, &counted.0)).await;
+    drop(memory);
     let (response, why) = match fate {
         Fate::Gone => return,
         Fate::Answer(response, why) => (response, why),

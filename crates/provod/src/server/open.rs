@@ -95,7 +95,8 @@ pub(super) async fn connection<S: Send + 'static, T: Transport>(
             }
             let linger = core.settings.config.close_timeout.min(MOST_LINGER);
             drop(core);
-            reply(io, &response, linger, &ticket).await;
+            // Boxed, as most connections have no use for the room.
+            Box::pin(reply(io, &response, linger, &ticket)).await;
         }
         Outcome::Gone(_) => {}
         #[cfg(feature = "http2")]
@@ -175,22 +176,25 @@ pub(super) async fn handshake<S: Send + 'static, T: Transport>(
     let limit = core.settings.handshake_timeout;
     let deadline = deadline(limit);
     let mut reader = RequestReader::new(core.settings.head);
+    let evicted = || {
+        let drain = !core.phase().is_accepting();
+        core.counters.refused(if drain { "draining" } else { "evicted" });
+        core.counters.turned_away.add(1);
+        let why = "the server is busy, try again later";
+        answer(unavailable(why), why).into()
+    };
     let read = tokio::select! {
         biased;
-        () = ticket.evicted() => {
-            let drain = !core.phase().is_accepting();
-            core.counters.refused(if drain { "draining" } else { "evicted" });
-            core.counters.turned_away.add(1);
-            let why = "the server is busy, try again later";
-            return answer(unavailable(why), why).into();
-        }
+        () = ticket.evicted() => return evicted(),
         read = timeout_at(deadline, read_head(core, io, &mut reader)) => read,
     };
     #[cfg(feature = "http2")]
     if let Ok(Ok(Came::Http2(first))) = read {
         return Outcome::Http2(first, caller);
     }
-    ticket.handshake_done();
+    if !ticket.handshake_done() {
+        return evicted();
+    }
     let (head, carry) = match read {
         Ok(Ok(Came::Head(head, carry))) => (head, carry),
         // HTTP/2 was dealt with.

@@ -53,6 +53,13 @@ impl Network {
             Some(_) => return None,
             None => most,
         };
+        if let IpAddr::V6(v6) = address
+            && let Some(v4) = v6.to_ipv4_mapped()
+            && (96..=most).contains(&prefix)
+        {
+            // Whom it means is known by his IPv4 address.
+            return Some(Self { address: v4.into(), prefix: prefix - 96 });
+        }
         (prefix <= most).then_some(Self { address, prefix })
     }
 
@@ -89,6 +96,8 @@ mod tests {
             ("::/0", "2001:db8::1", "10.0.0.1"),
             ("fd00::/8", "fd12::1", "fe80::1"),
             ("10.0.0.0/8", "::ffff:10.1.2.3", "::ffff:11.1.2.3"),
+            ("::ffff:10.0.0.7", "10.0.0.7", "10.0.0.8"),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", "11.1.2.3"),
         ] {
             let proxies = Proxies::new([range]);
             assert_eq!(proxies.check(), Ok(()));

@@ -181,9 +181,9 @@ impl Upgrader {
         }
         let full = "the server is full, try again later";
         let memory = settings.reserve().map_err(|()| away("memory", full))?;
-        let ticket = admission.admit().ok_or_else(|| away("full", full))?;
         // The client has done its part: it need not make room for others.
-        ticket.handshake_done();
+        let ticket = admission.admit().filter(Ticket::handshake_done);
+        let ticket = ticket.ok_or_else(|| away("full", full))?;
         let spoken = spoken.unwrap_or(&settings.subprotocols);
         match agree(settings, upgrade, None, spoken, headers, write) {
             Ok((terms, written)) => {

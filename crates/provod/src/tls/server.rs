@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto};
 
 use super::key_log::KeyLog;
@@ -184,8 +184,10 @@ impl ServerTls {
                 .map_err(|e| wrong(format!("TLS cannot be set up: {e}")))?;
             config.send_tls13_tickets = 1;
         } else {
-            // A certificate is checked each time, as it may have been withdrawn.
+            // A certificate is checked each time, as it may have been withdrawn. TLS 1.2 has no
+            // tickets then; it would know sessions by their ids.
             config.send_tls13_tickets = 0;
+            config.session_storage = Arc::new(NoServerSessionStorage {});
         }
         if let Some(path) = &self.key_log {
             let log = KeyLog::open(path).map_err(|e| {

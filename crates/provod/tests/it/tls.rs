@@ -203,6 +203,32 @@ async fn silent_handshakes_make_room_for_others() {
 }
 
 #[tokio::test]
+async fn a_full_server_says_so_over_tls() {
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for proxied in [false, true] {
+        let (tls, client) = trusted();
+        let mut server = Server::new().tls(tls).max_connections(1);
+        if proxied {
+            server = server.proxy_protocol(["127.0.0.1"]);
+        }
+        let (running, address) = start(server).await;
+        let header = if proxied { &header[..] } else { b"" };
+        let open = connect_behind(address, header, &client).await;
+        let mut tcp = TcpStream::connect(address).await.expect("it listens");
+        tcp.write_all(header).await.expect("it is open");
+        let name = "localhost".try_into().expect("a name");
+        let stream = tokio_rustls::TlsConnector::from(client.clone()).connect(name, tcp);
+        let mut stream = soon(stream).await.expect("TLS is agreed");
+        stream.write_all(request("/", &[]).as_bytes()).await.expect("it is open");
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.expect("TLS ends as it must");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert_eq!(running.stats().refusals.get("full"), Some(&1));
+        talk(open).await;
+    }
+}
+
+#[tokio::test]
 async fn an_end_without_close_notify_is_lost_before_a_close_and_nothing_after_it() {
     let (tls, client) = trusted();
     let mut hall = hall(Server::new().tls(tls).config(patient())).await;
@@ -322,6 +348,37 @@ async fn a_client_shows_its_certificate_where_it_is_asked_for() {
         }
         let refused = if required { 2 } else { 1 };
         until(|| running.stats().refusals.get("tls") == Some(&refused)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_checked_each_time() {
+    use provod::tls::rustls::version::{TLS12, TLS13};
+    use provod::tls::rustls::{HandshakeKind, SupportedProtocolVersion};
+
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let (own, known) = (servers.issue(), clients.issue());
+    let versions: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+    for version in versions {
+        for asks in [false, true] {
+            let mut tls = ServerTls::from_pem(&*own.certificate, &*own.key);
+            if asks {
+                tls = tls.require_client_certificate(&*clients.certificate);
+            }
+            let (_running, address) = start(Server::new().tls(tls)).await;
+            let client = servers.client_with(&[version], Some(&known));
+            let mut kinds = Vec::new();
+            for _ in 0..2 {
+                let mut stream = connect(address, &client).await.expect("TLS is agreed");
+                stream.write_all(request("/", &[]).as_bytes()).await.expect("it is open");
+                // A ticket has come before the answer.
+                soon(stream.read_exact(&mut [0; 12])).await.expect("an answer");
+                kinds.push(stream.get_ref().1.handshake_kind());
+            }
+            // Who comes again is known to a server that asks for nothing.
+            let again = if asks { HandshakeKind::Full } else { HandshakeKind::Resumed };
+            assert_eq!(kinds, [Some(HandshakeKind::Full), Some(again)], "{version:?}, {asks}");
+        }
     }
 }
 

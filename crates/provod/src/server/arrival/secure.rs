@@ -9,11 +9,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::BytesMut;
 use provod_proto::handshake::Response;
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::Core;
 use super::super::admission::Ticket;
-use super::super::open::{MOST_LINGER, connection, part, reply};
+use super::super::open::{self, MOST_LINGER, connection, part, reply};
 use super::super::request::Caller;
 use super::Turns;
 use crate::budget::Reservation;
@@ -61,7 +61,7 @@ pub(super) async fn secure<S: Send + 'static, T: Transport>(
             core.counters.refused("tls");
             tracing::debug!(%peer, "it speaks plain HTTP on a TLS port");
             let line = "this port speaks TLS: the address begins with https:// or wss://";
-            ticket.handshake_done();
+            let _ = ticket.handshake_done();
             return reply(io, &Response::text(400, line), linger, &ticket).await;
         }
         Ok(Outcome::Failed(error, io)) => (error.to_string(), Some(io)),
@@ -69,10 +69,28 @@ pub(super) async fn secure<S: Send + 'static, T: Transport>(
     };
     core.counters.refused("tls");
     tracing::debug!(%peer, error, "the TLS handshake failed");
-    ticket.handshake_done();
+    let _ = ticket.handshake_done();
     drop(core);
     if let Some(io) = left {
         part(io, linger, &ticket).await;
+    }
+}
+
+/// Tells a connection over TLS that there is no room for it, where TLS is agreed in time.
+pub(super) async fn turn_away<S, T: Transport>(
+    core: Arc<Core<S>>,
+    io: T,
+    ticket: Ticket,
+    turns: Turns,
+    until: Instant,
+) {
+    let Some(terms) = &core.tls else { return };
+    let outcome = timeout_at(until, Box::pin(handshake(terms, io, &turns.permits))).await;
+    drop(core);
+    match outcome {
+        Ok(Outcome::Done(stream)) => open::turn_away(stream, ticket).await,
+        Ok(Outcome::Plain(io)) => open::turn_away(io, ticket).await,
+        _ => {}
     }
 }
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use provod::close::Cause;
+use provod::config::{HeadLimits, MemoryBudget};
 use provod::server::Accept;
 use provod::{CloseCode, Config, Server, WebSocket};
 
 use super::raw::*;
-use crate::peer::{binary, soon, text, until};
+use crate::peer::{Peer, binary, request, soon, text, until};
 use crate::servers::{address, echo, hall, hall_with, hasty, start};
 
 #[tokio::test]
@@ -137,6 +138,32 @@ async fn most_requests_given_up_before_they_are_answered_end_the_connection() {
     raw.send(&frame(HEADERS, END_HEADERS, 1001, &connect_block(&[]))).await;
     assert_eq!(raw.goaway().await, ENHANCE_YOUR_CALM);
     assert_eq!(running.stats().refusals["http2"], 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_told_to_go_may_not_give_up_more() {
+    let server = Server::new().max_connections(2).on_request(|_| async {
+        std::future::pending::<()>().await;
+        Ok(Accept::new(()))
+    });
+    let running =
+        server.listen("127.0.0.1:0").start_with(|ws: WebSocket, ()| echo(ws)).await.unwrap();
+    let mut raw = Raw::open(address(&running)).await;
+    let others = [Peer::connect(address(&running)).await, Peer::connect(address(&running)).await];
+    raw.until(GOAWAY, 0).await;
+    drop(others);
+    until(|| running.stats().accepted == 3).await;
+    // Its PING is not answered, so streams are still taken. The first finds its place given away.
+    raw.request(1).await;
+    until(|| running.stats().refusals.get("full") == Some(&1)).await;
+    for n in 1..102u32 {
+        raw.request(2 * n + 1).await;
+        raw.send(&frame(RST_STREAM, 0, 2 * n + 1, &CANCEL.to_be_bytes())).await;
+        until(|| running.stats().refusals.get("cut") == Some(&u64::from(n))).await;
+    }
+    // It is told at the next occasion.
+    raw.send(&frame(HEADERS, END_HEADERS, 1001, &connect_block(&[]))).await;
+    assert_eq!(raw.goaway().await, ENHANCE_YOUR_CALM);
 }
 
 #[tokio::test]
@@ -299,4 +326,59 @@ async fn silence_before_the_first_stream_has_the_deadline_of_a_handshake() {
     while raw.next().await.is_some() {}
     assert_eq!(running.stats().refusals["timeout"], 3);
     assert_eq!(running.drain(provod::server::Drain::default()).await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_on_a_connection_whose_place_was_given_away_is_turned_away() {
+    let (running, address) = start(Server::new().max_connections(1)).await;
+    let mut raw = Raw::open(address).await;
+    // Without a stream it is as good as an unfinished handshake, and makes room for a newer one.
+    let mut other = Peer::connect(address).await;
+    raw.until(GOAWAY, 0).await;
+    other.send(request("/", &[])).await;
+    assert_eq!(other.answer().await.status, 101);
+    // The GOAWAY tells it what is taken no more only when its PING was answered.
+    raw.request(1).await;
+    raw.until(HEADERS, 1).await;
+    assert_eq!(running.stats().refusals.get("full"), Some(&1));
+    assert_eq!(running.stats().opened, 1);
+    drop((raw, other));
+    until(|| running.stats().open == 0).await;
+    // All places are free again, and there is one.
+    Raw::open(address).await.websocket(1).await;
+    assert_eq!(soon(running.drain(provod::server::Drain::default())).await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_finds_503_when_all_memory_is_used() {
+    let budget = MemoryBudget::new(1000);
+    let head = HeadLimits { max_bytes: 4000, ..HeadLimits::default() };
+    let server = Server::new().head_limits(head).memory_budget(&budget);
+    let server = server.on_request(|request| async move {
+        if request.path() == "/slow" {
+            std::future::pending::<()>().await;
+        }
+        Ok(Accept::new(()))
+    });
+    let running =
+        server.listen("127.0.0.1:0").start_with(|ws: WebSocket, ()| echo(ws)).await.unwrap();
+    let mut raw = Raw::open(address(&running)).await;
+    raw.websocket(1).await;
+    until(|| budget.used() == 0).await;
+    // One that the application has not decided on holds its memory.
+    let mut slow = Raw::open(address(&running)).await;
+    until(|| budget.used() == 0).await;
+    let block = connect_block(&[]);
+    let at = block.windows(4).position(|w| w == b"/raw").unwrap();
+    let block = [&block[..at - 1], &[5], b"/slow", &block[at + 4..]].concat();
+    slow.send(&frame(HEADERS, END_HEADERS, 1, &block)).await;
+    until(|| budget.used() == 4000).await;
+    raw.request(3).await;
+    raw.until(HEADERS, 3).await;
+    assert_eq!(running.stats().refusals.get("memory"), Some(&1));
+    drop(slow);
+    until(|| budget.used() == 0).await;
+    raw.websocket(5).await;
+    raw.echo(5, "room again").await;
+    raw.echo(1, "still").await;
 }

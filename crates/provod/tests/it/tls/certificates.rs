@@ -6,7 +6,7 @@ use std::sync::Arc;
 use provod::tls::rustls::crypto::ring;
 use provod::tls::rustls::pki_types::pem::PemObject as _;
 use provod::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use provod::tls::rustls::{ClientConfig, RootCertStore};
+use provod::tls::rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -54,11 +54,20 @@ impl Authority {
 
     /// What a client needs that trusts this, and shows `shown`.
     pub(crate) fn client(&self, shown: Option<&Issued>) -> Arc<ClientConfig> {
+        self.client_with(ALL_VERSIONS, shown)
+    }
+
+    /// As [`client`](Self::client), with these versions of TLS.
+    pub(crate) fn client_with(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        shown: Option<&Issued>,
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let own = CertificateDer::from_pem_slice(self.certificate.as_bytes());
         roots.add(own.expect("a certificate")).expect("a valid one");
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("versions")
             .with_root_certificates(roots);
         Arc::new(match shown {
