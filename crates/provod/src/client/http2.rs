@@ -191,13 +191,21 @@ async fn share(
         let late = |_| Trouble::Failed(Error::late(Step::Connect, limit, address.authority()));
         let mut sessions =
             timeout_at(deadline(limit), shelf.sessions.lock()).await.map_err(late)?;
+        if client.http2 == Http2::Prefer && shelf.is_lacking.load(Ordering::Relaxed) {
+            // Whoever held the lock has found it out.
+            return Err(Trouble::Lacking(None));
+        }
         sessions.retain(is_good);
         let shared = sessions.iter().find(|session| session.has_room()).map(Session::slot);
         let is_shared = shared.is_some();
         let slot = match shared {
             Some(slot) => slot,
             None => {
-                let session = reach(client, address, is_own).await?;
+                let reached = reach(client, address, is_own).await;
+                if matches!(reached, Err(Trouble::Lacking(_))) {
+                    shelf.is_lacking.store(true, Ordering::Relaxed);
+                }
+                let session = reached?;
                 let slot = session.slot();
                 sessions.push(session);
                 slot
