@@ -145,6 +145,21 @@ async function raw(serve) {
   return listening;
 }
 
+test('a flood of empty messages', async () => {
+  const page = await openModule();
+  const listening = await raw((socket) => {
+    socket.resume();
+    socket.end(Buffer.concat([...Array(20_000).fill(Buffer.from([0x81, 0])), Buffer.from([0x88, 0])]));
+  });
+  try {
+    await page.call('bounded_flood', `ws://127.0.0.1:${listening.address().port}/`);
+  } finally {
+    listening.closeAllConnections();
+    listening.close();
+  }
+  await page.close();
+});
+
 test('one that connects again closes when it is dropped', async () => {
   const page = await openModule();
   let tell;

@@ -136,6 +136,25 @@ pub async fn bounded_inbox(url: String) -> Outcome {
     }
 }
 
+/// Also where they are empty. The server ends it when it has sent too many.
+#[wasm_bindgen]
+pub async fn bounded_flood(url: String) -> Outcome {
+    let mut config = Config::default();
+    config.receive_limit = 100_000;
+    let mut ws = Client::new(&url).config(config).connect().await.map_err(text)?;
+    ws.closed().await;
+    let mut taken = 0;
+    loop {
+        match ws.recv().await {
+            Ok(Some(_)) => taken += 1,
+            Err(e) if e.is_limit() => break,
+            other => return Err(format!("{other:?} behind {taken}")),
+        }
+    }
+    same!(taken < 10_000, true);
+    Ok(())
+}
+
 /// Where nobody listens, where the address is none, and what a page must not say.
 #[wasm_bindgen]
 pub async fn refusals(url: String, nobody: String) -> Outcome {

@@ -18,6 +18,8 @@ use crate::try_send::TrySendError;
 
 /// What this end closes with when the application takes nothing: pages may not use 1009 or 1013.
 const TOO_MUCH: u16 = 4009;
+/// What a message that waits costs beside its bytes.
+const MESSAGE_COST: usize = 64;
 /// How often a full queue of the browser is looked at: it tells nobody when it runs low.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
@@ -26,7 +28,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(10);
 struct State {
     is_open: bool,
     inbox: VecDeque<Message>,
-    /// Bytes in `inbox`.
+    /// What `inbox` takes.
     held: usize,
     /// This end's Close, if it asked first.
     asked: Option<CloseFrame>,
@@ -97,7 +99,7 @@ impl Shared {
     pub(crate) fn poll_recv(&self, waker: &Waker) -> Poll<Result<Option<Message>, Error>> {
         let mut state = self.state.borrow_mut();
         if let Some(message) = state.inbox.pop_front() {
-            state.held = state.held.saturating_sub(message.len());
+            state.held = state.held.saturating_sub(message.len() + MESSAGE_COST);
             return Poll::Ready(Ok(Some(message)));
         }
         if state.too_much {
@@ -280,7 +282,7 @@ fn listen(raw: &web_sys::WebSocket, state: &Rc<RefCell<State>>, limit: usize) ->
                 if state.too_much || state.closed.is_some() {
                     return;
                 }
-                state.held += message.len();
+                state.held += message.len() + MESSAGE_COST;
                 state.inbox.push_back(message);
                 state.too_much = state.held > limit;
                 state.too_much
