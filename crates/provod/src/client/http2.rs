@@ -26,14 +26,14 @@ use crate::runtime::deadline;
 use crate::transport::{Async, Transport};
 use crate::websocket::WebSocket;
 
-/// Streams that the window of a connection has room for when none of them is read.
+/// Streams of one connection: its window has room for so many of which none is read.
 const STREAMS: usize = 100;
 
 /// Whether a client uses HTTP/2 (RFC 8441).
 ///
 /// One connection then carries many WebSockets: those of one [`Client`] and its clones, as long as
-/// the server takes more on it. Each has its own flow control, so one that is not read does not
-/// hold up the others.
+/// the server takes more on it, at most 100. Each has its own flow control, so one that is not read
+/// does not hold up the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Http2 {
@@ -85,8 +85,10 @@ struct Life {
 }
 
 impl Session {
+    /// Whether the server takes one more, and all may be left unread then.
     fn has_room(&self) -> bool {
-        self.life.streams.load(Ordering::Relaxed) < self.send.current_max_send_streams()
+        let most = self.send.current_max_send_streams().min(STREAMS);
+        self.life.streams.load(Ordering::Relaxed) < most
     }
 
     fn slot(&self) -> Slot {
