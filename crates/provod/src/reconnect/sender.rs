@@ -134,7 +134,8 @@ pub struct Receipt {
 
 impl Receipt {
     /// Takes the message back, unless a connection has it. Returns whether it did: then the receipt
-    /// gives the message, as [`NotSent`](Delivery::NotSent).
+    /// gives the message, as [`NotSent`](Delivery::NotSent); as [`InDoubt`](Delivery::InDoubt) where
+    /// it waits to be [sent again](super::Setup::resend_in_doubt).
     pub fn withdraw(&self) -> bool {
         self.core.withdraw(self.ticket.number)
     }
