@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import { after, before, test } from 'node:test';
@@ -124,6 +125,74 @@ test('the end that a server brings about', async () => {
     } finally {
       doomed.kill();
     }
+  }
+  await page.close();
+});
+
+/** A server that opens each WebSocket, and then leaves it to `serve`. */
+async function raw(serve) {
+  const listening = http.createServer();
+  listening.on('upgrade', (request, socket) => {
+    const key = `${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+    const accept = createHash('sha1').update(key).digest('base64');
+    socket.on('error', () => {});
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+      + `Sec-WebSocket-Accept: ${accept}\r\n\r\n`);
+    serve(socket);
+  });
+  listening.listen(0, '127.0.0.1');
+  await once(listening, 'listening');
+  return listening;
+}
+
+test('a flood of empty messages', async () => {
+  const page = await openModule();
+  const listening = await raw((socket) => {
+    socket.resume();
+    socket.end(Buffer.concat([...Array(20_000).fill(Buffer.from([0x81, 0])), Buffer.from([0x88, 0])]));
+  });
+  try {
+    await page.call('bounded_flood', `ws://127.0.0.1:${listening.address().port}/`);
+  } finally {
+    listening.closeAllConnections();
+    listening.close();
+  }
+  await page.close();
+});
+
+test('one that connects again closes when it is dropped', async () => {
+  const page = await openModule();
+  let tell;
+  const closed = new Promise((resolve) => { tell = resolve; });
+  const listening = await raw((socket) => {
+    // A Close with a code comes in one piece: its head, its mask, the code.
+    socket.on('data', (data) => {
+      const frame = data.subarray(-8);
+      if (frame[0] !== 0x88 || frame[1] !== 0x82) return;
+      tell(((frame[6] ^ frame[2]) << 8) | (frame[7] ^ frame[3]));
+      socket.end(Buffer.from([0x88, 0]));
+    });
+  });
+  try {
+    await page.call('drops', `ws://127.0.0.1:${listening.address().port}/`);
+    assert.equal(await within(closed, 'the Close', PATIENCE_MS), 1000);
+  } finally {
+    listening.closeAllConnections();
+    listening.close();
+  }
+  await page.close();
+});
+
+test('closing ends in time, and what the browser may still send is in doubt', async () => {
+  const page = await openModule();
+  const sockets = [];
+  const listening = await raw((socket) => sockets.push(socket.pause()));
+  try {
+    const fates = await page.call('closes_in_time', `ws://127.0.0.1:${listening.address().port}/`);
+    assert.equal(fates, 'in doubt');
+  } finally {
+    sockets.forEach((socket) => socket.destroy());
+    listening.close();
   }
   await page.close();
 });

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt as _};
 use provod::close::Cause;
 use provod::error::TrySendError;
-use provod::reconnect::{Backoff, Delivery, Event};
+use provod::reconnect::{Backoff, Delivery, Event, OutboxLimits};
 use provod::{Client, CloseCode, Config, Message, WebSocket};
 use wasm_bindgen::prelude::*;
 
@@ -136,6 +136,25 @@ pub async fn bounded_inbox(url: String) -> Outcome {
     }
 }
 
+/// Also where they are empty. The server ends it when it has sent too many.
+#[wasm_bindgen]
+pub async fn bounded_flood(url: String) -> Outcome {
+    let mut config = Config::default();
+    config.receive_limit = 100_000;
+    let mut ws = Client::new(&url).config(config).connect().await.map_err(text)?;
+    ws.closed().await;
+    let mut taken = 0;
+    loop {
+        match ws.recv().await {
+            Ok(Some(_)) => taken += 1,
+            Err(e) if e.is_limit() => break,
+            other => return Err(format!("{other:?} behind {taken}")),
+        }
+    }
+    same!(taken < 10_000, true);
+    Ok(())
+}
+
 /// Where nobody listens, where the address is none, and what a page must not say.
 #[wasm_bindgen]
 pub async fn refusals(url: String, nobody: String) -> Outcome {
@@ -153,6 +172,26 @@ pub async fn refusals(url: String, nobody: String) -> Outcome {
         Err(e) if e.is_usage() => {}
         other => return Err(format!("{other:?}")),
     }
+    // What the browser says repeats what it was given.
+    match provod::connect("ws://me:secret@host:99999/?token=secret#secret").await {
+        Err(e) if e.is_usage() => same!(text(e).contains("secret"), false),
+        other => return Err(format!("{other:?}")),
+    }
+    match Client::new(&url).subprotocol("the secret").connect().await {
+        Err(e) if e.is_usage() => same!(text(e).contains("secret"), false),
+        other => return Err(format!("{other:?}")),
+    }
+    let client = Client::new("wss://me:secret@host/?secret").subprotocol("secret");
+    same!(format!("{client:?}").contains("secret"), false);
+    let mut ws = Client::new(&url).reconnecting().start().map_err(text)?;
+    for code in [1001, 1009, 2999, 5000] {
+        let (closed, sent) = (ws.close(code, "").await, ws.sender().close(code, ""));
+        match (&closed, &sent) {
+            (Err(closed), Err(sent)) if closed.is_usage() && sent.is_usage() => {}
+            _ => return Err(format!("{code}: {closed:?}, {sent:?}")),
+        }
+    }
+    ws.close(3000, "").await.map_err(text)?;
     let mut ws = open(&url).await?;
     for code in [1001, 1009, 2999, 5000] {
         match ws.close(code, "").await {
@@ -233,4 +272,41 @@ pub async fn reconnects(url: String) -> Result<String, String> {
         story.push(line);
     }
     Ok(story.join(", "))
+}
+
+/// Drops one that is open, which closes.
+#[wasm_bindgen]
+pub async fn drops(url: String) -> Outcome {
+    let ws = Client::new(&url).reconnecting().start().map_err(text)?;
+    same!(ws.deliver("hello").await, Delivery::HandedOver);
+    Ok(())
+}
+
+/// Closes on a server that takes nothing and answers nothing; returns what became of each message.
+#[wasm_bindgen]
+pub async fn closes_in_time(url: String) -> Result<String, String> {
+    let mut config = Config::default();
+    config.close_timeout = Duration::from_millis(500);
+    config.high_water = 64 << 20;
+    let client = Client::new(&url).config(config);
+    let mut outbox = OutboxLimits::default();
+    outbox.bytes = 64 << 20;
+    let mut ws = client.reconnecting().outbox(outbox).start().map_err(text)?;
+    while !matches!(ws.next_event().await, Some(Event::Open)) {}
+    let mut receipts = Vec::new();
+    for _ in 0..32 {
+        receipts.push(ws.send(vec![0; 1 << 20]).await.map_err(text)?);
+    }
+    ws.close(1000, "").await.map_err(text)?;
+    let mut fates: Vec<_> = Vec::new();
+    for receipt in receipts {
+        fates.push(match receipt.await {
+            Delivery::HandedOver => "handed over",
+            Delivery::NotSent(_) => "not sent",
+            Delivery::InDoubt(_) => "in doubt",
+            _ => "?",
+        });
+    }
+    fates.dedup();
+    Ok(fates.join(", "))
 }

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use provod::reconnect::{Delivery, Ended, Event, Lost, Receipt, Sender};
@@ -47,10 +47,18 @@ pub(super) async fn run(
 async fn talk(ws: &mut Reconnecting, options: &Connect) -> io::Result<Result<(), Failure>> {
     let sender = ws.sender();
     let mut input = Input::new(options.binary, options.common.max_message());
-    let mut sending = pin!(send_all(&sender, &mut input));
+    // Those that wait are in the outbox, which is bounded.
+    let (tell, receipts) = unbounded_channel();
+    let mut counting = pin!(count_doubtful(receipts));
+    let mut sending = Box::pin(send_all(&sender, &mut input, tell, counting.as_mut()));
     let mut printing = pin!(print_all(ws));
     let sent = tokio::select! {
-        end = &mut printing => return end,
+        end = &mut printing => {
+            let end = end?;
+            // The end was told, so it is known what became of each line, and may be news.
+            drop(sending);
+            return Ok(end.and(certain(counting.await)));
+        }
         sent = &mut sending => sent,
     };
     let code = if sent.is_ok() { CloseCode::NORMAL } else { CloseCode::GOING_AWAY };
@@ -59,8 +67,7 @@ async fn talk(ws: &mut Reconnecting, options: &Connect) -> io::Result<Result<(),
         let _ = sender.close(code, "");
     }
     match sent {
-        Ok(0) => printing.await,
-        Ok(doubtful) => Ok(printing.await?.and(Err(Failure::in_doubt(doubtful)))),
+        Ok(doubtful) => Ok(printing.await?.and(certain(doubtful))),
         Err(failure) => {
             // Answers to the lines before are printed all the same, not for ever.
             let limit: Duration = options.common.close_timeout();
@@ -70,16 +77,25 @@ async fn talk(ws: &mut Reconnecting, options: &Connect) -> io::Result<Result<(),
     }
 }
 
-/// Sends all lines, and waits until it is known what became of each; returns how many are in doubt.
-async fn send_all(sender: &Sender, input: &mut Input) -> Result<u64, Failure> {
-    // Those that wait are in the outbox, which is bounded.
-    let (tell, receipts) = unbounded_channel();
+/// Sends all lines, and waits until it is known what became of each; returns how many are in doubt,
+/// as `counting` does.
+async fn send_all(
+    sender: &Sender,
+    input: &mut Input,
+    tell: UnboundedSender<Receipt>,
+    counting: Pin<&mut impl Future<Output = u64>>,
+) -> Result<u64, Failure> {
     let sending = async move {
         send_lines(sender, input, &tell).await
         // `tell` ends here, and with it the receipts.
     };
-    let (sent, doubtful) = tokio::join!(sending, count_doubtful(receipts));
+    let (sent, doubtful) = tokio::join!(sending, counting);
     sent.map(|()| doubtful)
+}
+
+/// What it means that so many lines are in doubt.
+fn certain(doubtful: u64) -> Result<(), Failure> {
+    if doubtful == 0 { Ok(()) } else { Err(Failure::in_doubt(doubtful)) }
 }
 
 async fn send_lines(

@@ -173,7 +173,7 @@ impl Connect {
     fn client(&self) -> Result<Client, Failure> {
         let mut config = self.common.config();
         config.close_extends = true;
-        let mut client = Client::new(self.network.url(self.full_url()))
+        let mut client = Client::new(self.network.url(self.full_url())?)
             .config(config)
             .resolve_timeout(self.connect_timeout)
             .connect_timeout(self.connect_timeout)

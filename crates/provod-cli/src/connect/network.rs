@@ -41,8 +41,8 @@ pub(super) struct Network {
     keylog: Option<PathBuf>,
 
     /// Log in with Basic authentication, instead of with what the URL says
-    #[arg(short, long, value_name = "USER:PASSWORD", value_parser = user)]
-    user: Option<Login>,
+    #[arg(short, long, value_name = "USER:PASSWORD")]
+    user: Option<Secret>,
 
     /// Follow redirects, at most 10; user, password, headers and certificate do not go to another
     /// host, port or scheme
@@ -52,8 +52,8 @@ pub(super) struct Network {
     /// Go through this proxy: http://, https://, socks5:// or socks5h://, with USER:PASSWORD@ where
     /// it wants a login; '' for none [default: the environment's https_proxy, http_proxy or
     /// all_proxy]
-    #[arg(short = 'x', long, value_name = "PROXY", value_parser = proxy)]
-    proxy: Option<Through>,
+    #[arg(short = 'x', long, value_name = "PROXY")]
+    proxy: Option<Secret>,
 
     /// Go directly to these servers: example.com, HOST:PORT, 10.0.0.0/8, *; with commas between
     /// them [default: the environment's no_proxy]
@@ -75,12 +75,18 @@ pub(super) struct Network {
 
 impl Network {
     /// The URL, with what --user says.
-    pub(super) fn url(&self, url: String) -> String {
-        let (Some(login), Ok(mut parsed)) = (&self.user, Url::parse(&url)) else { return url };
-        let set = parsed.set_username(&login.user).is_ok()
-            && parsed.set_password(Some(&login.password)).is_ok();
+    pub(super) fn url(&self, url: String) -> Result<String, Failure> {
+        let Some(Secret(login)) = &self.user else { return Ok(url) };
+        let (user, password) = login
+            .split_once(':')
+            .ok_or_else(|| Failure::usage("--user takes USER:PASSWORD: there is no colon"))?;
         // What no user can be set for is no URL to connect to: the library says why.
-        if set { parsed.into() } else { url }
+        let Ok(mut parsed) = Url::parse(&url) else { return Ok(url) };
+        // All else is encoded where it is set.
+        let encoded = |text: &str| text.replace('%', "%25");
+        let set = parsed.set_username(&encoded(user)).is_ok()
+            && parsed.set_password(Some(&encoded(password))).is_ok();
+        Ok(if set { parsed.into() } else { url })
     }
 
     /// The client with these options.
@@ -121,13 +127,14 @@ impl Network {
 
     fn proxy(&self) -> Result<Option<Proxy>, Failure> {
         let proxy = match &self.proxy {
-            Some(Through(proxy)) => proxy.clone(),
-            None => Some(Proxy::from_env()?),
+            Some(Secret(none)) if none.is_empty() => return Ok(None),
+            Some(Secret(proxy)) => Proxy::parse(proxy)?,
+            None => Proxy::from_env()?,
         };
-        Ok(match (&self.noproxy, proxy) {
-            (Some(list), Some(proxy)) => Some(proxy.bypass(list)),
-            (_, proxy) => proxy,
-        })
+        Ok(Some(match &self.noproxy {
+            Some(list) => proxy.bypass(list),
+            None => proxy,
+        }))
     }
 }
 
@@ -135,33 +142,21 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|e| Failure::usage(format!("cannot read {}: {e}", path.display())))
 }
 
-/// A user and a password, which are not shown.
+/// What may hold a password, and is not shown. So it is not looked at before all options are
+/// there: an error about one repeats it.
 #[derive(Clone)]
-struct Login {
-    user: String,
-    password: String,
+struct Secret(String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
 }
 
-impl fmt::Debug for Login {
+impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Login")
+        f.write_str("Secret")
     }
-}
-
-fn user(text: &str) -> Result<Login, String> {
-    let (user, password) = text.split_once(':').ok_or("expected USER:PASSWORD")?;
-    Ok(Login { user: user.to_owned(), password: password.to_owned() })
-}
-
-/// A proxy, or that there shall be none.
-#[derive(Debug, Clone)]
-struct Through(Option<Proxy>);
-
-fn proxy(text: &str) -> Result<Through, String> {
-    if text.is_empty() {
-        return Ok(Through(None));
-    }
-    Proxy::parse(text).map(|proxy| Through(Some(proxy))).map_err(|e| e.to_string())
 }
 
 /// The addresses of a host.

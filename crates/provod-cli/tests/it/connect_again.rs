@@ -78,6 +78,25 @@ async fn a_line_in_doubt_is_named_and_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_line_in_doubt_is_named_where_the_server_ends_it() {
+    // Which of the two is seen first is a matter of chance.
+    for (code, exit) in [(1000, 11), (4001, 10)].repeat(6) {
+        let host = Host::new().await;
+        let child = command(&["--reconnect", &host.url()]).spawn().unwrap();
+        let server = async {
+            let (mut guest, _) = host.open().await;
+            guest.expect(1, b"doubtful").await;
+            guest.send(close(code, "")).await;
+            // The Ping that asks what was read, and the Close.
+            while guest.frame().await.is_some_and(|(opcode, _)| opcode != 8) {}
+        };
+        let (seen, ()) = tokio::join!(finish(child, "doubtful\n"), server);
+        assert!(seen.stderr.contains("provod: line 1 may not have arrived"), "{seen:?}");
+        assert_eq!(seen.code, Some(exit), "{seen:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_of_no_use_ends_it() {
     for (code, exit) in [(1000, 0), (4001, 10)] {
         let host = Host::new().await;

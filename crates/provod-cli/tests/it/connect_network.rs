@@ -234,6 +234,8 @@ async fn user_and_password() {
     for (flags, url, expected) in [
         (&["-u", "me:a:ö b"][..], "ws://HOST/", Some("Basic bWU6YTrDtiBi")),
         (&["--user", "me:"], "ws://you:x@HOST/", Some("Basic bWU6")),
+        // It is no part of a URL, and so not encoded.
+        (&["-u", "me:p%41 100%25"], "ws://HOST/", Some("Basic bWU6cCU0MSAxMDAlMjU=")),
         (&[], "ws://you:x@HOST/", Some("Basic eW91Ong=")),
         (&[], "ws://HOST/", None),
     ] {
@@ -250,8 +252,12 @@ async fn user_and_password() {
         seen.expect_ok("");
         assert_eq!(field(&head, "Authorization"), expected, "{head}");
     }
-    let seen = visit(&["-u", "me", "ws://localhost/"], "").await;
-    assert!(seen.code == Some(2) && seen.stderr.contains("USER:PASSWORD"), "{seen:?}");
+    let seen = visit(&["-u", "secret", "ws://localhost/"], "").await;
+    seen.expect_failure(2, &["USER:PASSWORD"]);
+    assert!(!seen.stderr.contains("secret"), "{seen:?}");
+    let seen = visit(&["-x", "http://me:secret@localhost:0", "ws://localhost/"], "").await;
+    seen.expect_failure(2, &["proxy", "port 0"]);
+    assert!(!seen.stderr.contains("secret"), "{seen:?}");
 }
 
 #[tokio::test]

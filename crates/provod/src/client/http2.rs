@@ -29,14 +29,14 @@ use crate::transport::{Async, Transport};
 use crate::websocket::WebSocket;
 use fault::{Fault, Watched};
 
-/// Streams that the window of a connection has room for when none of them is read.
+/// Streams of one connection: its window has room for so many of which none is read.
 const STREAMS: usize = 100;
 
 /// Whether a client uses HTTP/2 (RFC 8441).
 ///
 /// One connection then carries many WebSockets: those of one [`Client`] and its clones, as long as
-/// the server takes more on it. Each has its own flow control, so one that is not read does not
-/// hold up the others.
+/// the server takes more on it, at most 100. Each has its own flow control, so one that is not read
+/// does not hold up the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Http2 {
@@ -89,8 +89,10 @@ struct Life {
 }
 
 impl Session {
+    /// Whether the server takes one more, and all may be left unread then.
     fn has_room(&self) -> bool {
-        self.life.streams.load(Ordering::Relaxed) < self.send.current_max_send_streams()
+        let most = self.send.current_max_send_streams().min(STREAMS);
+        self.life.streams.load(Ordering::Relaxed) < most
     }
 
     fn slot(&self) -> Slot {
@@ -195,13 +197,21 @@ async fn share(
         let late = |_| Trouble::Failed(Error::late(Step::Connect, limit, address.authority()));
         let mut sessions =
             timeout_at(deadline(limit), shelf.sessions.lock()).await.map_err(late)?;
+        if client.http2 == Http2::Prefer && shelf.is_lacking.load(Ordering::Relaxed) {
+            // Whoever held the lock has found it out.
+            return Err(Trouble::Lacking(None));
+        }
         sessions.retain(is_good);
         let shared = sessions.iter().find(|session| session.has_room()).map(Session::slot);
         let is_shared = shared.is_some();
         let slot = match shared {
             Some(slot) => slot,
             None => {
-                let session = reach(client, address, is_own).await?;
+                let reached = reach(client, address, is_own).await;
+                if matches!(reached, Err(Trouble::Lacking(_))) {
+                    shelf.is_lacking.store(true, Ordering::Relaxed);
+                }
+                let session = reached?;
                 let slot = session.slot();
                 sessions.push(session);
                 slot

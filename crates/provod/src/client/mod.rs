@@ -13,6 +13,8 @@ mod proxy;
 mod redirect;
 mod request;
 mod response;
+#[cfg(feature = "tls")]
+mod sealed;
 mod stream;
 mod way;
 

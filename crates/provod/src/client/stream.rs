@@ -14,7 +14,7 @@ pub(super) enum Stream {
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
     #[cfg(feature = "tls")]
-    Tls(Box<tokio_rustls::client::TlsStream<Stream>>),
+    Tls(Box<super::sealed::Sealed<Stream>>),
 }
 
 macro_rules! each {

@@ -4,6 +4,8 @@ use super::Client;
 use super::address::Address;
 use super::dial;
 use super::proxy;
+#[cfg(feature = "tls")]
+use super::sealed::Sealed;
 use super::stream::Stream;
 use crate::error::Error;
 #[cfg(not(feature = "tls"))]
@@ -59,7 +61,7 @@ pub(super) async fn reach(
             Err(_) => return Err(Error::late(Step::Tls, limit, place)),
         };
         let alpn = io.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        return Ok(Reached { io: Stream::Tls(Box::new(io)), alpn, peer });
+        return Ok(Reached { io: Stream::Tls(Box::new(Sealed::new(io))), alpn, peer });
     }
     Ok(Reached { io, alpn: None, peer })
 }

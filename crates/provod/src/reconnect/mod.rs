@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use provod_proto::{CloseCode, CloseFrame, Message, Utf8Bytes};
+use provod_proto::{CloseCode, Message, Utf8Bytes};
 
 use self::core::Core;
 use crate::error::{Error, TrySendError};
@@ -81,8 +81,8 @@ pub use setup::{Attempt, Backoff, Setup};
 /// [`Sent`](Delivery::Sent), and a loss is noticed late. A program that only sends has a task with
 /// `while ws.recv().await.is_some() {}`.
 ///
-/// Dropping it closes as [`close`](Self::close) with 1001, in the background; senders keep nothing
-/// open. It is a `Stream` of [`Event`]s.
+/// Dropping it closes as [`close`](Self::close) with 1001, in a browser with 1000, in the
+/// background; senders keep nothing open. It is a `Stream` of [`Event`]s.
 pub struct Reconnecting {
     core: Arc<Core>,
     sender: Sender,
@@ -190,14 +190,15 @@ impl Reconnecting {
     ///
     /// # Errors
     ///
-    /// When the code must not be sent (RFC 6455 section 7.4) or the reason is above 123 bytes
-    /// ([`is_usage`](Error::is_usage)); nothing has happened then.
+    /// When the code must not be sent (RFC 6455 section 7.4; by a page, any but 1000 and 3000 to
+    /// 4999) or the reason is above 123 bytes ([`is_usage`](Error::is_usage)); nothing has happened
+    /// then.
     pub async fn close(
         &mut self,
         code: impl Into<CloseCode>,
         reason: impl Into<Utf8Bytes>,
     ) -> Result<Ended, Error> {
-        let frame = CloseFrame::new(code.into(), reason)?;
+        let frame = seam::close_frame(code.into(), reason.into())?;
         self.core.close(Some(frame), true);
         while self.next_event().await.is_some() {}
         Ok(self.ended().unwrap_or(Ended::Stopped))
@@ -220,7 +221,7 @@ impl Stream for Reconnecting {
 
 impl Drop for Reconnecting {
     fn drop(&mut self) {
-        self.core.close(CloseFrame::new(CloseCode::GOING_AWAY, "").ok(), true);
+        self.core.close(seam::close_frame(seam::LEAVING, Utf8Bytes::default()).ok(), true);
     }
 }
 

@@ -60,7 +60,9 @@ pub enum WhenFull {
     /// It is refused, and given back.
     Reject,
     /// The oldest ones that were not given to a connection yet make room, and are
-    /// [`NotSent`](Delivery::NotSent). Where there is none of these, the new one is refused.
+    /// [`NotSent`](Delivery::NotSent); [`InDoubt`](Delivery::InDoubt) where they wait to be
+    /// [sent again](super::Setup::resend_in_doubt). Where there is none of these, the new one is
+    /// refused.
     DropOldest,
 }
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use provod_proto::{CloseCode, CloseFrame, Utf8Bytes};
 use tokio::time::Instant;
 
 use super::lost::{Lost, Verdict};
@@ -26,6 +27,14 @@ impl<T: Send> MaybeSend for T {}
 /// `Sync`; in a browser any type.
 pub trait MaybeSync: Sync {}
 impl<T: Sync> MaybeSync for T {}
+
+/// What a handle that is dropped closes with.
+pub(super) const LEAVING: CloseCode = CloseCode::GOING_AWAY;
+
+/// A Close that may be sent from here.
+pub(super) fn close_frame(code: CloseCode, reason: Utf8Bytes) -> Result<CloseFrame, Error> {
+    Ok(CloseFrame::new(code, reason)?)
+}
 
 /// Whether a task can be started here.
 pub(super) fn check() -> Result<(), Error> {

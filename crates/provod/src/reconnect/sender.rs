@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use provod_proto::{CloseCode, CloseFrame, Message, Utf8Bytes};
+use provod_proto::{CloseCode, Message, Utf8Bytes};
 
 use super::core::Core;
 use super::outbox::{Delivery, Ticket};
+use super::seam;
 use crate::error::{Error, TrySendError};
 
 /// A handle for sending with a [`Reconnecting`](crate::Reconnecting). Clone it freely, give it to
@@ -81,7 +82,7 @@ impl Sender {
         code: impl Into<CloseCode>,
         reason: impl Into<Utf8Bytes>,
     ) -> Result<(), Error> {
-        self.core.close(Some(CloseFrame::new(code.into(), reason)?), false);
+        self.core.close(Some(seam::close_frame(code.into(), reason.into())?), false);
         Ok(())
     }
 }
@@ -133,7 +134,8 @@ pub struct Receipt {
 
 impl Receipt {
     /// Takes the message back, unless a connection has it. Returns whether it did: then the receipt
-    /// gives the message, as [`NotSent`](Delivery::NotSent).
+    /// gives the message, as [`NotSent`](Delivery::NotSent); as [`InDoubt`](Delivery::InDoubt) where
+    /// it waits to be [sent again](super::Setup::resend_in_doubt).
     pub fn withdraw(&self) -> bool {
         self.core.withdraw(self.ticket.number)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::error::{Error, Kind};
-use super::shared::Shared;
+use super::shared::{Shared, shown};
 use super::timer::timeout;
 use super::websocket::WebSocket;
 use crate::reconnect::Setup;
@@ -75,7 +75,7 @@ impl Client {
         let limit = self.connect_timeout;
         match timeout(limit, shared.opened()).await {
             Some(true) => Ok(WebSocket::new(shared)),
-            Some(false) => Err(Error::new(Kind::Connect(self.shown()))),
+            Some(false) => Err(Error::new(Kind::Connect(shown(&self.url)))),
             None => Err(Error::new(Kind::Timeout(limit))),
         }
     }
@@ -85,27 +85,15 @@ impl Client {
     pub fn reconnecting(self) -> Setup {
         Setup::new(self)
     }
-
-    /// The address without what may be secret: user, password, query.
-    fn shown(&self) -> String {
-        let url = self.url.split(['?', '#']).next().unwrap_or_default();
-        match url.split_once("://") {
-            Some((scheme, rest)) => {
-                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                let host = authority.rsplit('@').next().unwrap_or_default();
-                format!("{scheme}://{host}{path}")
-            }
-            None => url.to_owned(),
-        }
-    }
 }
 
 impl fmt::Debug for Client {
-    /// What may be secret stays out: user, password and query of the URL.
+    /// What may be secret stays out: user, password and query of the URL, and subprotocols, in
+    /// which pages hide tokens for want of a header.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("url", &self.shown())
-            .field("subprotocols", &self.subprotocols)
+            .field("url", &shown(&self.url))
+            .field("subprotocols", &self.subprotocols.len())
             .finish_non_exhaustive()
     }
 }

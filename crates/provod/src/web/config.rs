@@ -19,7 +19,8 @@ pub struct Config {
     /// MiB.
     pub hard_limit: usize,
     /// A page cannot slow its server down: what is received and not taken waits in memory. When it
-    /// is more than this many bytes, the connection is closed with 4009. Default: 64 MiB.
+    /// is more than this many bytes, of which each message counts 64 more than it has, the connection
+    /// is closed with 4009. Default: 64 MiB.
     pub receive_limit: usize,
     /// [`close`](crate::WebSocket::close) ends within this time; the browser may go on trying.
     /// Default: 5 s.

@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     /// The caller's doing.
     Usage(UsageError),
     /// An address or a subprotocol that the browser does not take.
-    Refused(String),
+    Refused(&'static str),
     /// A setting that cannot be.
     Setting(String),
     /// A close code that a page must not send.

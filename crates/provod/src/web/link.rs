@@ -83,10 +83,14 @@ impl Link {
         self.sender.shared().closed_in_time().await
     }
 
-    /// Messages that may have left have marks below this: the browser counts the bytes that it
-    /// still holds, of which the newest messages are made.
+    /// Messages that may have left, or still may, have marks below this: the browser counts the
+    /// bytes that it still holds, of which the newest messages are made. It goes on sending them
+    /// until it is done, and there is no way to stop it.
     pub(super) fn reached(&self) -> u64 {
         let given = self.given.borrow();
+        if !self.sender.shared().is_over() {
+            return given.next;
+        }
         let mut held = self.sender.buffered_amount();
         let unsent = given.lengths.iter().rev().take_while(|length| {
             let whole = **length > 0 && held >= **length;

@@ -9,5 +9,5 @@ mod shared;
 pub(crate) mod timer;
 mod websocket;
 
-pub(crate) use shared::LOOK;
+pub(crate) use shared::{LOOK, close_frame};
 pub use websocket::{Receiver, Sender, WebSocket};

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use provod_proto::{CloseCode, CloseFrame, Utf8Bytes};
+
 use super::lost::{Lost, Verdict};
 use crate::error::Error;
-use crate::web::timer;
+use crate::web::{self, timer};
 
 /// A future of the application's, or one that calls it.
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -21,6 +23,14 @@ impl<T> MaybeSend for T {}
 /// Any type; outside of a browser, `Sync`.
 pub trait MaybeSync {}
 impl<T> MaybeSync for T {}
+
+/// What a handle that is dropped closes with.
+pub(super) const LEAVING: CloseCode = CloseCode::NORMAL;
+
+/// A Close that may be sent from here.
+pub(super) fn close_frame(code: CloseCode, reason: Utf8Bytes) -> Result<CloseFrame, Error> {
+    web::close_frame(code, reason)
+}
 
 /// Whether a task can be started here.
 pub(super) fn check() -> Result<(), Error> {

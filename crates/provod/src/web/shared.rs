@@ -18,6 +18,8 @@ use crate::try_send::TrySendError;
 
 /// What this end closes with when the application takes nothing: pages may not use 1009 or 1013.
 const TOO_MUCH: u16 = 4009;
+/// What a message that waits costs beside its bytes.
+const MESSAGE_COST: usize = 64;
 /// How often a full queue of the browser is looked at: it tells nobody when it runs low.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
@@ -26,7 +28,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(10);
 struct State {
     is_open: bool,
     inbox: VecDeque<Message>,
-    /// Bytes in `inbox`.
+    /// What `inbox` takes.
     held: usize,
     /// This end's Close, if it asked first.
     asked: Option<CloseFrame>,
@@ -97,7 +99,7 @@ impl Shared {
     pub(crate) fn poll_recv(&self, waker: &Waker) -> Poll<Result<Option<Message>, Error>> {
         let mut state = self.state.borrow_mut();
         if let Some(message) = state.inbox.pop_front() {
-            state.held = state.held.saturating_sub(message.len());
+            state.held = state.held.saturating_sub(message.len() + MESSAGE_COST);
             return Poll::Ready(Ok(Some(message)));
         }
         if state.too_much {
@@ -173,15 +175,26 @@ impl Shared {
         .await
     }
 
-    /// The outcome; that it is lost, where the browser takes too long to say.
+    /// The outcome; that it is lost, and nothing more is received, where the browser takes too long
+    /// to say.
     pub(crate) async fn closed_in_time(&self) -> Closed {
-        let closed = timeout(self.config.close_timeout, self.closed()).await;
-        closed.unwrap_or_else(|| Closed::new(Cause::Lost, None, None, self.buffered_amount()))
+        if let Some(closed) = timeout(self.config.close_timeout, self.closed()).await {
+            return closed;
+        }
+        let lost = Closed::new(Cause::Lost, None, None, self.buffered_amount());
+        let closed = self.state.borrow_mut().closed.get_or_insert(lost).clone();
+        State::wake(&self.state);
+        closed
     }
 
     /// Ends the connection without a word of the application's.
     pub(crate) fn end(&self) {
         let _ = self.raw.close();
+    }
+
+    /// Whether the browser is done with it: it sends nothing more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.raw.ready_state() == web_sys::WebSocket::CLOSED
     }
 
     pub(crate) fn subprotocol(&self) -> String {
@@ -211,11 +224,41 @@ fn close(raw: &web_sys::WebSocket, state: &RefCell<State>, frame: CloseFrame) {
     }
 }
 
-/// What the browser says about an address that it does not take.
+/// A Close that a page may send.
+pub(crate) fn close_frame(
+    code: CloseCode,
+    reason: impl Into<Utf8Bytes>,
+) -> Result<CloseFrame, Error> {
+    if !matches!(code.as_u16(), 1000 | 3000..=4999) {
+        return Err(Error::new(Kind::CloseCode(code.as_u16())));
+    }
+    Ok(CloseFrame::new(code, reason)?)
+}
+
+/// Why the browser does not take an address. Its own words repeat the address or the subprotocol,
+/// either of which may hold a token, so only the kind of the exception is looked at.
 fn refused(thrown: JsValue) -> Error {
-    let message = js_sys::Reflect::get(&thrown, &JsValue::from_str("message"));
-    let message = message.ok().and_then(|text| text.as_string());
-    Error::new(Kind::Refused(message.unwrap_or_else(|| "it gives no reason".to_owned())))
+    let name = js_sys::Reflect::get(&thrown, &JsValue::from_str("name"));
+    Error::new(Kind::Refused(match name.ok().and_then(|name| name.as_string()).as_deref() {
+        Some("SyntaxError") => {
+            "the URL is not valid, as one of wss://host/path is, or a subprotocol is not"
+        }
+        Some("SecurityError") => "a page of https must not connect to ws://; use wss://",
+        _ => "it gives no reason",
+    }))
+}
+
+/// A URL without what may be secret: user, password, query.
+pub(super) fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    }
 }
 
 fn listen(raw: &web_sys::WebSocket, state: &Rc<RefCell<State>>, limit: usize) -> Calls {
@@ -236,10 +279,10 @@ fn listen(raw: &web_sys::WebSocket, state: &Rc<RefCell<State>>, limit: usize) ->
             let Some(message) = read(&event.data()) else { return };
             let full = {
                 let mut state = state.borrow_mut();
-                if state.too_much {
+                if state.too_much || state.closed.is_some() {
                     return;
                 }
-                state.held += message.len();
+                state.held += message.len() + MESSAGE_COST;
                 state.inbox.push_back(message);
                 state.too_much = state.held > limit;
                 state.too_much
@@ -258,7 +301,7 @@ fn listen(raw: &web_sys::WebSocket, state: &Rc<RefCell<State>>, limit: usize) ->
             {
                 let mut state = state.borrow_mut();
                 let asked = state.asked.take();
-                state.closed = Some(outcome(&event, asked, unsent));
+                state.closed.get_or_insert_with(|| outcome(&event, asked, unsent));
             }
             State::wake(&state);
         }

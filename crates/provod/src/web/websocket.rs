@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use provod_proto::{CloseCode, CloseFrame, Closed, Message, Utf8Bytes};
+use provod_proto::{CloseCode, Closed, Message, Utf8Bytes};
 
-use super::error::{Error, Kind};
-use super::shared::Shared;
+use super::error::Error;
+use super::shared::{Shared, close_frame, shown};
 use crate::try_send::TrySendError;
 
 /// An open WebSocket: the browser's own, with the methods of this crate.
@@ -83,8 +83,8 @@ impl WebSocket {
     }
 
     /// Closes with a code and a reason, behind everything queued, and waits for the outcome. It
-    /// ends within [`close_timeout`](crate::Config::close_timeout). Messages that still arrive are
-    /// thrown away.
+    /// ends within [`close_timeout`](crate::Config::close_timeout); the browser may go on trying for
+    /// longer. Messages that still arrive are thrown away.
     ///
     /// # Errors
     ///
@@ -95,12 +95,8 @@ impl WebSocket {
         code: impl Into<CloseCode>,
         reason: impl Into<Utf8Bytes>,
     ) -> Result<Closed, Error> {
-        let code = code.into();
-        if !matches!(code.as_u16(), 1000 | 3000..=4999) {
-            return Err(Error::new(Kind::CloseCode(code.as_u16())));
-        }
         let shared = &self.sender.shared;
-        shared.close(CloseFrame::new(code, reason)?);
+        shared.close(close_frame(code.into(), reason)?);
         shared.discard();
         let outcome = shared.closed_in_time().await;
         shared.discard();
@@ -192,7 +188,7 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.shared.discard();
-        if let Ok(frame) = CloseFrame::new(CloseCode::NORMAL, "") {
+        if let Ok(frame) = close_frame(CloseCode::NORMAL, "") {
             self.shared.close(frame);
         }
     }
@@ -223,25 +219,22 @@ impl Stream for WebSocket {
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        shown("WebSocket", &self.sender.shared, f)
+        debug("WebSocket", &self.sender.shared, f)
     }
 }
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        shown("Sender", &self.shared, f)
+        debug("Sender", &self.shared, f)
     }
 }
 
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        shown("Receiver", &self.shared, f)
+        debug("Receiver", &self.shared, f)
     }
 }
 
-/// The URL's query may hold a token.
-fn shown(name: &str, shared: &Shared, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let url = shared.url();
-    let url = url.split('?').next().unwrap_or_default();
-    f.debug_struct(name).field("url", &url).finish_non_exhaustive()
+fn debug(name: &str, shared: &Shared, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.debug_struct(name).field("url", &shown(&shared.url())).finish_non_exhaustive()
 }

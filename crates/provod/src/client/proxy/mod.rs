@@ -18,6 +18,8 @@ use url::{Host, Url};
 use super::Client;
 use super::address::Address;
 use super::dial;
+#[cfg(feature = "tls")]
+use super::sealed::Sealed;
 use super::stream::Stream;
 use crate::error::{Error, Kind, Step};
 use crate::runtime::deadline;
@@ -286,7 +288,7 @@ async fn enter(client: &Client, hop: &Hop) -> Result<Stream, Error> {
         let limit = client.timeouts.tls;
         let made = crate::tls::handshake(config, name, Vec::new(), io);
         return match tokio::time::timeout(limit, made).await {
-            Ok(Ok(io)) => Ok(Stream::Tls(Box::new(io))),
+            Ok(Ok(io)) => Ok(Stream::Tls(Box::new(Sealed::new(io)))),
             Ok(Err(e)) => Err(crate::tls::failed(e, &hop.place())),
             Err(_) => Err(Error::late(Step::Tls, limit, hop.place())),
         };

@@ -281,6 +281,28 @@ async fn more_streams_than_a_connection_takes_go_to_another() {
 }
 
 #[tokio::test]
+async fn however_many_a_server_takes_all_on_a_connection_may_be_unread() {
+    // Each pushes as much as a stream has room for, and more.
+    let server = Server::new().http2_streams(200).listen("127.0.0.1:0");
+    let handler = |ws: WebSocket| async move {
+        while ws.send(vec![7; 16 << 10]).await.is_ok() {}
+        Ok(())
+    };
+    let running = server.start(handler).await.unwrap();
+    let client = client(address(&running));
+    let mut all = Vec::new();
+    for _ in 0..120 {
+        all.push(soon(client.connect()).await.unwrap());
+    }
+    // The last one is read, and none of the others.
+    let mut last = all.pop().unwrap();
+    for _ in 0..64 {
+        soon(last.recv()).await.unwrap().unwrap();
+    }
+    assert_eq!(running.stats().accepted, 2);
+}
+
+#[tokio::test]
 async fn connecting_at_once_shares_one_connection_too() {
     let (running, address) = start(Server::new()).await;
     let client = client(address);

@@ -72,7 +72,7 @@ async fn a_server_of_http_2_without_websockets_is_asked_in_http_1() {
     let config = Arc::new(config);
     let served = tokio::spawn(async move {
         let mut chosen = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..4 {
             let (io, _) = listener.accept().await.unwrap();
             let stream = accept(config.clone(), io).await.unwrap();
             let alpn = stream.get_ref().1.alpn_protocol().unwrap().to_vec();
@@ -89,8 +89,10 @@ async fn a_server_of_http_2_without_websockets_is_asked_in_http_1() {
         chosen
     });
     let client = at(address, &ca, Http2::Prefer);
-    talk(&mut soon(client.connect()).await.unwrap()).await;
+    let (one, two) = soon(async { tokio::join!(client.connect(), client.connect()) }).await;
+    talk(&mut one.unwrap()).await;
+    talk(&mut two.unwrap()).await;
     // It is known now.
     talk(&mut soon(client.connect()).await.unwrap()).await;
-    assert_eq!(soon(served).await.unwrap(), ["h2", "http/1.1", "http/1.1"]);
+    assert_eq!(soon(served).await.unwrap(), ["h2", "http/1.1", "http/1.1", "http/1.1"]);
 }
