@@ -58,7 +58,7 @@ impl ClientTls {
     /// A configuration of one's own, with all that rustls can do: nothing else that is set here
     /// counts beside it, but [`server_name`](Self::server_name). It holds for an `https` proxy and
     /// for other origins that a redirect leads to, too. The protocols that are offered with ALPN are
-    /// always Provod's: `http/1.1`.
+    /// always Provod's: `http/1.1`, and `h2` where `Client::http2` wants it.
     pub fn from_config(config: Arc<ClientConfig>) -> Self {
         Self { config: Some(config), ..Self::default() }
     }
