@@ -21,7 +21,7 @@ const FOREIGN = new Set([
   '.cache', '.git', '__pycache__', 'artifacts', 'node_modules', 'reports', 'target',
 ]);
 /** The time that a build may take: the first one compiles all that the chat depends on. */
-const BUILD_MS = 5 * 60_000;
+const BUILD_MS = 10 * 60_000;
 const BINARY = built('provod', 'PROVOD_BIN');
 const run = promisify(execFile);
 
@@ -184,7 +184,7 @@ test('who follows the guide to a chat has one', async (t) => {
     await write('src/main.rs', source.replaceAll('127.0.0.1:8080', `127.0.0.1:${port}`));
     const target = path.join(ROOT, 'target', 'docs');
     // With the repository's versions of all crates, which are there already.
-    const env = { ...process.env, CARGO_TARGET_DIR: target };
+    const env = { ...process.env, CARGO_TARGET_DIR: target, CARGO_PROFILE_DEV_DEBUG: '0' };
     const build = run('cargo', ['build', '--offline'], { cwd: chat, env, timeout: BUILD_MS });
     await within(build, 'the chat is built', BUILD_MS);
     process.chdir(chat); // where the program looks for its page
